@@ -1,0 +1,231 @@
+"""Everything that can go wrong with records and files, as one tree; it knows no HTTP codes.
+
+    EvalmodeError                  reason, message, and every value the message used
+    +-- NotFound                   there is nothing under this id
+    |   +-- RunNotFound
+    |   +-- DatasetNotFound
+    |   +-- CheckpointNotFound
+    |   +-- FileMissing            a key without bytes in the file store
+    +-- Conflict                   the record exists, but its present state forbids this
+    |   +-- MoveForbidden          pause, resume or cancel from a state that has no such move
+    |   +-- RunNotEnded            only an ended run can be deleted
+    |   +-- CheckpointNotReady     the run has no checkpoint yet
+    |   +-- DatasetInUse           a run that has not ended reads it
+    |   +-- DatasetBuiltIn         built-in datasets are always there, under their own names
+    +-- Fenced                     the caller no longer owns the run: stop at once
+    +-- IdempotencyMismatch        a key that was used with another body
+    +-- IdempotencyInFlight        a key whose first request has not ended
+    +-- BadCursor                  `after` names nothing in this list
+    +-- Unavailable                try again later
+        +-- QueueFull              as many runs wait as are allowed to
+        +-- DatabaseUnavailable    no answer from the database
+        +-- StoreUnavailable       no answer from the file store
+        +-- DiskLow                too few free bytes to accept work
+"""
+
+from typing import Any
+
+from core.states import State
+
+
+class EvalmodeError(Exception):
+    """Base of everything the core refuses.
+
+    Args:
+        message: a sentence for the user; never repeats the input itself.
+        metadata: every value used in the message, JSON-ready.
+    """
+
+    reason = "EVALMODE_ERROR"
+
+    def __init__(self, message: str, **metadata: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.metadata = metadata
+
+
+class NotFound(EvalmodeError):
+    """There is nothing under this id."""
+
+    reason = "NOT_FOUND"
+
+
+class RunNotFound(NotFound):
+    """No run has this id."""
+
+    reason = "RUN_NOT_FOUND"
+
+    def __init__(self, message: str = "There is no run with this id.", **metadata: Any) -> None:
+        super().__init__(message, **metadata)
+
+
+class DatasetNotFound(NotFound):
+    """No dataset has this id or name."""
+
+    reason = "DATASET_NOT_FOUND"
+
+    def __init__(
+        self, message: str = "There is no dataset with this id or name.", **metadata: Any
+    ) -> None:
+        super().__init__(message, **metadata)
+
+
+class CheckpointNotFound(NotFound):
+    """No checkpoint has this id."""
+
+    reason = "CHECKPOINT_NOT_FOUND"
+
+    def __init__(
+        self, message: str = "There is no checkpoint with this id.", **metadata: Any
+    ) -> None:
+        super().__init__(message, **metadata)
+
+
+class FileMissing(NotFound):
+    """A record names a key, but the file store has no bytes under it."""
+
+    reason = "FILE_MISSING"
+
+
+class Conflict(EvalmodeError):
+    """The record exists, but its present state forbids this."""
+
+    reason = "CONFLICT"
+
+
+class MoveForbidden(Conflict):
+    """The run's state has no such move.
+
+    Args:
+        move: what was asked: pause, resume or cancel.
+        state: where the run stands now; also `metadata["state"]`.
+    """
+
+    reason = "MOVE_FORBIDDEN"
+
+    def __init__(self, move: str, state: State) -> None:
+        super().__init__(
+            f"A run that is {state.value} cannot {move}.", move=move, state=state.value
+        )
+        self.state = state
+
+
+class RunNotEnded(Conflict):
+    """Only an ended run can be deleted.
+
+    Args:
+        state: where the run stands now; also `metadata["state"]`.
+    """
+
+    reason = "RUN_NOT_ENDED"
+
+    def __init__(self, state: State) -> None:
+        super().__init__(
+            f"The run is {state.value}; cancel it or wait before deleting it.", state=state.value
+        )
+        self.state = state
+
+
+class CheckpointNotReady(Conflict):
+    """The run has no checkpoint yet."""
+
+    reason = "CHECKPOINT_NOT_READY"
+
+
+class DatasetInUse(Conflict):
+    """A run that has not ended reads this dataset."""
+
+    reason = "DATASET_IN_USE"
+
+
+class DatasetBuiltIn(Conflict):
+    """Built-in datasets are neither deleted nor replaced by an upload of their name."""
+
+    reason = "DATASET_BUILT_IN"
+
+
+class Fenced(EvalmodeError):
+    """The caller's epoch no longer owns the run; whatever it still does must not count."""
+
+    reason = "FENCED"
+
+    def __init__(self, run_id: str, epoch: int) -> None:
+        super().__init__(
+            f"Epoch {epoch} does not own run {run_id} any more.", run=run_id, epoch=epoch
+        )
+
+
+class IdempotencyMismatch(EvalmodeError):
+    """The idempotency key was used before with another body."""
+
+    reason = "IDEMPOTENCY_MISMATCH"
+
+    def __init__(
+        self,
+        message: str = "This Idempotency-Key was used before with another request.",
+        **metadata: Any,
+    ) -> None:
+        super().__init__(message, **metadata)
+
+
+class IdempotencyInFlight(EvalmodeError):
+    """The first request with this idempotency key has not ended."""
+
+    reason = "IDEMPOTENCY_IN_FLIGHT"
+
+    def __init__(
+        self,
+        message: str = "The first request with this Idempotency-Key has not ended yet.",
+        **metadata: Any,
+    ) -> None:
+        super().__init__(message, **metadata)
+
+
+class BadCursor(EvalmodeError):
+    """`after` names nothing in this list."""
+
+    reason = "BAD_CURSOR"
+
+    def __init__(
+        self, message: str = "`after` is not the id of an item of this list.", **metadata: Any
+    ) -> None:
+        super().__init__(message, **metadata)
+
+
+class Unavailable(EvalmodeError):
+    """Nothing is wrong with the request; the service cannot do it now."""
+
+    reason = "UNAVAILABLE"
+
+
+class QueueFull(Unavailable):
+    """As many runs wait as are allowed to."""
+
+    reason = "QUEUE_FULL"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"{limit} runs wait already, which is the limit.", limit=limit)
+
+
+class DatabaseUnavailable(Unavailable):
+    """The database did not answer, or gave the transaction up."""
+
+    reason = "DATABASE_UNAVAILABLE"
+
+    def __init__(self, message: str = "The database did not answer.", **metadata: Any) -> None:
+        super().__init__(message, **metadata)
+
+
+class StoreUnavailable(Unavailable):
+    """The file store did not answer."""
+
+    reason = "STORE_UNAVAILABLE"
+
+    def __init__(self, message: str = "The file store did not answer.", **metadata: Any) -> None:
+        super().__init__(message, **metadata)
+
+
+class DiskLow(Unavailable):
+    """Too few free bytes to accept work."""
+
+    reason = "DISK_LOW"
