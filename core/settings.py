@@ -5,6 +5,7 @@ The only file that looks at the environment. It opens nothing and starts nothing
 
 import hashlib
 import ipaddress
+import json
 import os
 import tempfile
 from pathlib import Path
@@ -242,6 +243,16 @@ def _lines(refused: ValidationError) -> list[str]:
         name = "_".join(str(part) for part in error["loc"]).upper()
         lines.append(f"{PREFIX}{name}: {text}" if name else text)
     return lines
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """This process's variables, and every setting as its own: a child loads the same settings."""
+    fields = settings.model_dump(mode="json")
+    texts = {
+        PREFIX + name.upper(): value if isinstance(value, str) else json.dumps(value)
+        for name, value in fields.items()
+    }
+    return {**os.environ, **texts}  # noqa: TID251 - this file is the one that may
 
 
 def described() -> list[tuple[str, str, str]]:
