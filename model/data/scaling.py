@@ -1,0 +1,112 @@
+"""Input scaling, fitted on training rows: part of a checkpoint, and applied to every later row.
+
+    y = (x / divisor - shift) / scale
+
+Knows nothing of networks or splits; the caller hands over the training rows.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from model.data.arrays import blocks
+
+Kind = Literal["standard", "minmax", "none"]
+_PIXEL = 255.0
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """A fitted scaling.
+
+    Shape:
+        shift, scale: float64, one value per feature in the shape of a row; rows of
+        (channels, height, width) have one per channel, in shape (channels, 1, 1).
+    """
+
+    kind: Kind
+    #: 255 for pixels, else 1.
+    divisor: float
+    shift: np.ndarray
+    scale: np.ndarray
+
+    def apply(self, x: np.ndarray, dtype: DTypeLike = np.float32) -> np.ndarray:
+        """Scale rows; the result is a new array of `dtype` (float32 or float64).
+
+        float64 input is computed in float64 and rounded at the end; all else is computed in
+        `dtype`. Every step is element by element, so a row comes out the same alone or in
+        company.
+
+        Shape:
+            x: (rows, *row), any real dtype.
+        """
+        work = np.result_type(dtype, np.float64 if x.dtype == np.float64 else np.float32)
+        offset = (self.shift * self.divisor).astype(work)
+        spread = (self.scale * self.divisor).astype(work)
+        scaled = np.empty(x.shape, dtype)
+        for rows in blocks(x):
+            values = x[rows].astype(work)
+            values -= offset
+            values /= spread
+            scaled[rows] = values
+        return scaled
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; numbers survive JSON to the last bit."""
+        return {
+            "kind": self.kind,
+            "divisor": self.divisor,
+            "shift": self.shift.tolist(),
+            "scale": self.scale.tolist(),
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Scaling":
+        """The scaling that `to_json` wrote."""
+        shift = np.array(data["shift"], np.float64)
+        scale = np.array(data["scale"], np.float64)
+        return cls(data["kind"], float(data["divisor"]), shift, scale)
+
+
+def fit(kind: Kind, inputs: np.ndarray, images: bool) -> Scaling:
+    """Fit a scaling to the training rows, in float64.
+
+    `standard` gives mean 0 and population deviation 1, `minmax` 0 to 1. A feature without
+    spread only loses its value: its scale is 1.
+
+    Args:
+        images: the inputs are uint8 pixels and are divided by 255 first, whatever the kind.
+
+    Shape:
+        inputs: (rows, *row), at least one row.
+    """
+    axes = (0, 2, 3) if inputs.ndim == 4 else (0,)
+    divisor = _PIXEL if images else 1.0
+    shape = tuple(1 if axis in axes else size for axis, size in enumerate(inputs.shape))[1:]
+    if kind == "none":
+        return Scaling(kind, divisor, np.zeros(shape), np.ones(shape))
+    low = inputs.min(axis=axes).astype(np.float64).reshape(shape)
+    high = inputs.max(axis=axes).astype(np.float64).reshape(shape)
+    shift, scale = (low, high - low) if kind == "minmax" else _moments(inputs, axes, shape)
+    # A mean of equal values may miss them by a rounding, and leave a spread of 1e-17.
+    constant = low == high
+    shift = np.where(constant, low, shift)
+    scale = np.where(constant, divisor, scale)
+    return Scaling(kind, divisor, shift / divisor, scale / divisor)
+
+
+def _moments(
+    inputs: np.ndarray, axes: tuple[int, ...], shape: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and population deviation; two passes over the rows, some of them at a time."""
+    count = inputs.size // int(np.prod(shape))
+    total = np.zeros(shape)
+    for rows in blocks(inputs):
+        total += inputs[rows].sum(axis=axes, dtype=np.float64).reshape(shape)
+    mean = total / count
+    squares = np.zeros(shape)
+    for rows in blocks(inputs):
+        squares += np.square(inputs[rows] - mean).sum(axis=axes).reshape(shape)
+    return mean, np.sqrt(squares / count)
