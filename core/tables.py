@@ -1,0 +1,182 @@
+"""Records as rows. Times are seconds since 1970 as floats; the migrations build the same tables."""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+from core.states import State
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+_STATES = ", ".join(f"'{state.value}'" for state in State)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("name", Text),
+    Column("state", String(16), nullable=False),
+    Column("outcome", String(16)),  # completed or diverged, once succeeded
+    # What was asked.
+    Column("spec", JSON, nullable=False),
+    Column("spec_hash", String(80), nullable=False),
+    Column("spec_version", Integer, nullable=False),  # an older worker leaves newer ones queued
+    Column("dataset_id", String(120), nullable=False),
+    Column("device", String(8), nullable=False),  # auto, cpu or cuda, as asked
+    Column("threads", Integer, nullable=False),
+    Column("labels", JSON, nullable=False),  # as shown; run_labels is what filters read
+    Column("findings", JSON, nullable=False),
+    # How far it is.
+    Column("steps", BigInteger, nullable=False),
+    Column("step", BigInteger, nullable=False),
+    Column("steps_per_second", Double),
+    Column("progress_at", Double),
+    Column("metrics", JSON, nullable=False),  # {name: {last, best, step}}
+    Column("checkpoint_id", String(40)),  # the newest one that the spec asked for
+    Column("error", JSON(none_as_null=True)),
+    # Whose turn it is.
+    Column("turn", Integer, nullable=False),  # 0 was interrupted and goes first; 1 never started
+    Column("not_before", Double, nullable=False),
+    # Who owns it: every write of an owner compares the epoch.
+    Column("epoch", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("worker_id", String(120)),
+    Column("host", Text),
+    Column("pid", Integer),
+    Column("pid_start", BigInteger),  # kernel ticks after boot; tells a pid from its next user
+    Column("worker_device", String(40)),
+    Column("lease_until", Double),  # on the lease clock of core.clock
+    # What an interruption leaves.
+    Column("crashes", Integer, nullable=False),  # owners lost since the resume step last rose
+    Column("crash_step", BigInteger),  # the resume step at the last loss
+    Column("resume_step", BigInteger),
+    Column("checkpoint_key", Text),
+    Column("checkpoint_sha256", String(80)),
+    Column("resume_key", Text),
+    Column("resume_sha256", String(80)),
+    Column("last_seq", Integer, nullable=False),  # of the run's events
+    Column("created_at", Double, nullable=False),
+    Column("started_at", Double),
+    Column("finished_at", Double),
+    CheckConstraint(f"state IN ({_STATES})", name="state"),
+    Index("ix_runs_queue", "state", "turn", "id", "device"),
+    Index("ix_runs_state", "state", "id"),
+)
+
+run_labels = Table(
+    "run_labels",
+    metadata,
+    Column("run_id", String(40), ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("key", String(63), primary_key=True),
+    Column("value", Text, nullable=False),
+    Index("ix_run_labels_pair", "key", "value", "run_id"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("run_id", String(40), ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("at", Double, nullable=False),
+    Column("level", String(8), nullable=False),
+    Column("type", String(32), nullable=False),
+    Column("message", Text, nullable=False),
+    Column("data", JSON, nullable=False),
+)
+
+points = Table(
+    "points",
+    metadata,
+    Column("run_id", String(40), ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("name", String(100), primary_key=True),
+    Column("step", BigInteger, primary_key=True, autoincrement=False),
+    Column("value", Double),  # null where not finite
+    Column("not_finite", String(4)),  # nan, inf or -inf
+)
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    # Null for a checkpoint that was trained elsewhere.
+    Column("run_id", String(40), ForeignKey("runs.id", ondelete="CASCADE")),
+    Column("step", BigInteger, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("sha256", String(80), nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("fingerprint", String(80), nullable=False),  # of the running statistics
+    Column("norm_layers", Integer, nullable=False),
+    Column("weights_hash", String(80), nullable=False),  # of everything but the statistics
+    Column("metrics", JSON, nullable=False),
+    Column("spec", JSON, nullable=False),
+    # Null for trained ones; else the checkpoint whose weights these are.
+    Column("revision_of", String(40)),
+    Column("created_at", Double, nullable=False),
+    Index("ix_checkpoints_run", "run_id", "step", "id"),
+)
+
+datasets = Table(
+    "datasets",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("name", String(100), nullable=False),
+    Column("format", String(16), nullable=False),
+    Column("facts", JSON, nullable=False),
+    Column("fingerprint", String(80), nullable=False),
+    Column("prefix", Text, nullable=False),  # where its files lie in the store
+    Column("bytes", BigInteger, nullable=False),
+    Column("built_in", Boolean, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Index("ix_datasets_name", "name", "created_at", "id"),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", String(120), primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("queue", String(8), nullable=False),
+    Column("slots", Integer, nullable=False),
+    Column("devices", JSON, nullable=False),
+    Column("started_at", Double, nullable=False),
+    Column("beat_at", Double, nullable=False),  # on the lease clock of core.clock
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("scope", String(100), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("body_hash", String(80), nullable=False),
+    Column("resource_id", String(40)),  # null while the first request is in flight
+    Column("created_at", Double, nullable=False),
+    Index("ix_idempotency_created_at", "created_at"),
+)
+
+clocks = Table(
+    "clocks",
+    metadata,
+    Column("boot", String(80), primary_key=True),  # SQLite alone: one boot of the machine
+    Column("offset_seconds", Double, nullable=False),
+)
