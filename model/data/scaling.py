@@ -32,6 +32,33 @@ class Scaling:
     shift: np.ndarray
     scale: np.ndarray
 
+    @classmethod
+    def fit(cls, kind: Kind, inputs: np.ndarray, images: bool) -> "Scaling":
+        """Fit a scaling to the training rows, in float64.
+
+        `standard` gives mean 0 and population deviation 1, `minmax` 0 to 1. A feature without
+        spread only loses its value: its scale is 1.
+
+        Args:
+            images: the inputs are uint8 pixels and are divided by 255 first, whatever the kind.
+
+        Shape:
+            inputs: (rows, *row), at least one row.
+        """
+        axes = (0, 2, 3) if inputs.ndim == 4 else (0,)
+        divisor = _PIXEL if images else 1.0
+        shape = tuple(1 if axis in axes else size for axis, size in enumerate(inputs.shape))[1:]
+        if kind == "none":
+            return cls(kind, divisor, np.zeros(shape), np.ones(shape))
+        low = inputs.min(axis=axes).astype(np.float64).reshape(shape)
+        high = inputs.max(axis=axes).astype(np.float64).reshape(shape)
+        shift, scale = (low, high - low) if kind == "minmax" else _moments(inputs, axes, shape)
+        # A mean of equal values may miss them by a rounding, and leave a spread of 1e-17.
+        constant = low == high
+        shift = np.where(constant, low, shift)
+        scale = np.where(constant, divisor, scale)
+        return cls(kind, divisor, shift / divisor, scale / divisor)
+
     def apply(self, x: np.ndarray, dtype: DTypeLike = np.float32) -> np.ndarray:
         """Scale rows; the result is a new array of `dtype` (float32 or float64).
 
@@ -68,33 +95,6 @@ class Scaling:
         shift = np.array(data["shift"], np.float64)
         scale = np.array(data["scale"], np.float64)
         return cls(data["kind"], float(data["divisor"]), shift, scale)
-
-
-def fit(kind: Kind, inputs: np.ndarray, images: bool) -> Scaling:
-    """Fit a scaling to the training rows, in float64.
-
-    `standard` gives mean 0 and population deviation 1, `minmax` 0 to 1. A feature without
-    spread only loses its value: its scale is 1.
-
-    Args:
-        images: the inputs are uint8 pixels and are divided by 255 first, whatever the kind.
-
-    Shape:
-        inputs: (rows, *row), at least one row.
-    """
-    axes = (0, 2, 3) if inputs.ndim == 4 else (0,)
-    divisor = _PIXEL if images else 1.0
-    shape = tuple(1 if axis in axes else size for axis, size in enumerate(inputs.shape))[1:]
-    if kind == "none":
-        return Scaling(kind, divisor, np.zeros(shape), np.ones(shape))
-    low = inputs.min(axis=axes).astype(np.float64).reshape(shape)
-    high = inputs.max(axis=axes).astype(np.float64).reshape(shape)
-    shift, scale = (low, high - low) if kind == "minmax" else _moments(inputs, axes, shape)
-    # A mean of equal values may miss them by a rounding, and leave a spread of 1e-17.
-    constant = low == high
-    shift = np.where(constant, low, shift)
-    scale = np.where(constant, divisor, scale)
-    return Scaling(kind, divisor, shift / divisor, scale / divisor)
 
 
 def _moments(
