@@ -15,7 +15,7 @@ from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
 
 from core import logs
-from core.settings import Settings
+from core.settings import Settings, socket_path
 
 QueueName = Literal["cpu", "gpu"]
 QUEUES: tuple[QueueName, ...] = ("cpu", "gpu")
@@ -73,13 +73,13 @@ def build(settings: Settings) -> Celery:
     return app
 
 
-def prepare_socket_folder(socket: Path) -> None:
-    """Make the folder of a Redis socket, for this user alone.
+def prepare_socket_folder(data: Path) -> None:
+    """Make the folder of a data folder's Redis socket, for this user alone.
 
     Raises:
         PermissionError: the folder is there and belongs to another user, or is a link.
     """
-    folder = socket.parent
+    folder = socket_path(data).parent
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = folder.lstat()
     if folder.is_symlink() or found.st_uid != os.getuid():
