@@ -1,0 +1,147 @@
+"""A network and its norm as one sequence of layers, every shape known.
+
+It knows the order of layers and their names in the state dict; what one layer does to a
+shape is in `model.sizes`, what the whole run costs in `model.plan`.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from math import prod
+
+from model.errors import SpecRefused
+from model.sizes import PlannedLayer, Shape, buffers, output_shape, parameters, refuse_norm
+from model.spec import (
+    ActivationHere,
+    Conv2d,
+    Flatten,
+    Layer,
+    Layers,
+    Linear,
+    Mlp,
+    NoNorm,
+    NormByKind,
+    NormHere,
+    Pool,
+    Residual,
+)
+
+Asked = tuple[str, Layer]  # the field of the spec, and the layer it asks for
+
+
+def expand(
+    network: Mlp | Layers, norm: NormByKind, shape: Shape, outputs: int
+) -> tuple[PlannedLayer, ...]:
+    """Lay the network out for rows of `shape`.
+
+    Args:
+        outputs: units of a linear layer that does not say how many.
+
+    Raises:
+        SpecRefused: a layer cannot take what the one before it gives.
+    """
+    asked: Iterable[Asked] = (
+        _numbered("network", network.layers)
+        if isinstance(network, Layers)
+        else _mlp(network, norm, shape)
+    )
+    return _Expansion(norm, outputs).chain(asked, "", shape)
+
+
+def _numbered(path: str, layers: Iterable[Layer]) -> list[Asked]:
+    return [(f"{path}.layers.{index}", layer) for index, layer in enumerate(layers)]
+
+
+def _mlp(network: Mlp, norm: NormByKind, shape: Shape) -> Iterator[Asked]:
+    after = not isinstance(norm, NoNorm) and norm.placement == "after_activation"
+    activation = ActivationHere(kind="activation", activation=network.activation)
+    here = NormHere(kind="norm")
+    if len(shape) != 1:
+        yield "network", Flatten(kind="flatten")
+    for index, units in enumerate(network.hidden):
+        path = f"network.hidden.{index}"
+        yield path, Linear(kind="linear", out_features=units, bias=network.bias)
+        yield path, activation if after else here
+        yield path, here if after else activation
+    yield "network", Linear(kind="linear", out_features=None, bias=True)
+
+
+@dataclass(frozen=True)
+class _Expansion:
+    """What all layers of one network share while it is laid out."""
+
+    norm: NormByKind
+    outputs: int
+
+    def chain(self, asked: Iterable[Asked], prefix: str, shape: Shape) -> tuple[PlannedLayer, ...]:
+        """Layers one after another; a norm layer of `norm: none` leaves no gap in the names."""
+        layers: list[PlannedLayer] = []
+        for path, layer in asked:
+            if isinstance(layer, NormHere) and isinstance(self.norm, NoNorm):
+                continue
+            layers.append(self.place(layer, f"{prefix}{len(layers)}", path, shape))
+            shape = layers[-1].output_shape
+        return tuple(layers)
+
+    def place(self, layer: Layer, name: str, path: str, shape: Shape) -> PlannedLayer:
+        """One layer where rows of `shape` arrive."""
+        if isinstance(layer, Residual):
+            return self.residual(layer, name, path, shape)
+        norm = None
+        if isinstance(layer, NormHere) and not isinstance(self.norm, NoNorm):
+            norm = self.norm
+            refuse_norm(norm, shape, path)
+        after = output_shape(layer, shape, self.outputs, path)
+        learned = parameters(layer, norm, shape, after)
+        return PlannedLayer(name, path, layer, norm, shape, after, learned, buffers(norm, shape))
+
+    def residual(self, layer: Residual, name: str, path: str, shape: Shape) -> PlannedLayer:
+        """`x + branch(x)`, x sent through a projection where one is asked for."""
+        branch = self.chain(_numbered(path, layer.layers), f"{name}.branch.", shape)
+        after = branch[-1].output_shape if branch else shape
+        projection = None
+        if layer.projection:
+            sent = _projection(after, _stride(branch))
+            projection = self.place(sent, f"{name}.projection", path, shape)
+        _refuse_sum(path, after, projection.output_shape if projection else shape)
+        inside = branch if projection is None else (*branch, projection)
+        return PlannedLayer(
+            name,
+            path,
+            layer,
+            norm=None,
+            input_shape=shape,
+            output_shape=after,
+            parameters=sum(one.parameters for one in inside),
+            buffers=sum(one.buffers for one in inside),
+            branch=branch,
+            projection=projection,
+        )
+
+
+def _projection(after: Shape, stride: int) -> Layer:
+    # Built past validation: its numbers follow from the branch and may pass a user's bounds.
+    if len(after) != 3:
+        return Linear.model_construct(kind="linear", out_features=after[-1], bias=False)
+    return Conv2d.model_construct(
+        kind="conv2d", out_channels=after[0], kernel_size=1, stride=stride, padding=0, bias=False
+    )
+
+
+def _stride(chain: tuple[PlannedLayer, ...]) -> int:
+    """Pixels of the input between two neighbouring outputs of the chain."""
+    factors = (
+        one.layer.stride or one.layer.kernel_size
+        for one in chain
+        if isinstance(one.layer, Conv2d | Pool)
+    )
+    return prod(factors) * prod(_stride(one.branch) for one in chain if one.branch)
+
+
+def _refuse_sum(path: str, branch: Shape, short_cut: Shape) -> None:
+    if branch != short_cut:
+        raise SpecRefused(
+            path,
+            f"x + layers(x) needs equal shapes: x comes as {short_cut}, the layers give {branch}",
+            short_cut=list(short_cut),
+            branch=list(branch),
+        )
