@@ -1,0 +1,88 @@
+"""What a submission should be told although it may run: rules over a plan, no refusal here."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from model.findings import Finding
+from model.sizes import Plan, PlannedLayer
+from model.spec import BatchNorm, Conv2d, Linear, NoNorm, RunSpec
+
+FEW_VALUES = 8  # values per channel under which a batch's statistics are mostly noise
+FAST_MOMENTUM = 0.5  # share of the newest batch over which the running values forget the rest
+
+
+def findings(spec: RunSpec, plan: Plan) -> tuple[Finding, ...]:
+    """Every finding about the norm of a run that is about to be queued."""
+    norm = spec.norm
+    if isinstance(norm, NoNorm):
+        return ()
+    placed = [layer for layer in plan.walk() if layer.norm is not None]
+    if not placed:
+        return (_not_placed(norm.kind),)
+    if not isinstance(norm, BatchNorm):
+        return ()
+    small = (_small_batch(layer, spec.batch_size) for layer in placed)
+    return (
+        *_momentum(norm),
+        *(finding for finding in small if finding is not None),
+        *(_redundant_bias(*pair) for pair in _biases_before_a_norm(plan.layers)),
+    )
+
+
+def _not_placed(kind: str) -> Finding:
+    return Finding(
+        "NORM_NOT_PLACED",
+        "note",
+        None,
+        {"norm": kind},
+        "Put a norm layer into the network, or set norm to none.",
+    )
+
+
+def _momentum(norm: BatchNorm) -> Iterator[Finding]:
+    momentum = norm.momentum
+    if momentum is not None and (momentum == 0 or momentum > FAST_MOMENTUM):
+        yield Finding(
+            "BN_MOMENTUM_SUSPECT",
+            "warning",
+            None,
+            {"momentum": momentum, "usual": [0.01, FAST_MOMENTUM]},
+            "Momentum is the share of the newest batch; Keras and Flax give the other share.",
+        )
+
+
+def _small_batch(layer: PlannedLayer, batch_size: int) -> Finding | None:
+    values = batch_size * layer.positions
+    if values >= FEW_VALUES:
+        return None
+    return Finding(
+        "BN_SMALL_BATCH",
+        "warning",
+        layer.name,
+        {"batch_size": batch_size, "values_per_channel": values, "at_least": FEW_VALUES},
+        "Use a larger batch, or layer or group norm, which do not look at the batch.",
+    )
+
+
+def _redundant_bias(layer: PlannedLayer, norm: PlannedLayer) -> Finding:
+    return Finding(
+        "BN_BIAS_REDUNDANT",
+        "note",
+        layer.name,
+        {"parameters": layer.output_shape[0], "norm": norm.name},
+        "Set bias to false: the norm subtracts the mean, and the bias with it.",
+    )
+
+
+def _biases_before_a_norm(
+    chain: tuple[PlannedLayer, ...],
+) -> Iterator[tuple[PlannedLayer, PlannedLayer]]:
+    for before, after in pairwise(chain):
+        layer = before.layer
+        biased = isinstance(layer, Linear | Conv2d) and layer.bias
+        # A linear layer over the last of several axes has its biases along another one.
+        along_channels = isinstance(layer, Conv2d) or len(before.output_shape) == 1
+        if biased and along_channels and after.norm is not None:
+            yield before, after
+    for layer_with_branch in chain:
+        yield from _biases_before_a_norm(layer_with_branch.branch)

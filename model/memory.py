@@ -1,0 +1,49 @@
+"""Bytes that training a planned network takes, from integers alone.
+
+An estimate of what grows with the spec; the interpreter and the libraries are not in it.
+"""
+
+from dataclasses import dataclass
+from math import prod
+
+from model.batches import Batches
+from model.data.dataset import Facts
+from model.sizes import Plan
+from model.spec import RunSpec, Sgd
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes by purpose."""
+
+    parameters: int  # weights and running statistics
+    gradients: int  # one per parameter
+    optimizer: int  # momentum: one per parameter; Adam: two
+    activations: int  # what the largest batch leaves behind for the backward pass
+    data: int  # all rows and targets, and the training rows in the epoch's order
+
+    @property
+    def total(self) -> int:
+        """Bytes altogether."""
+        purposes = (self.parameters, self.gradients, self.optimizer, self.activations, self.data)
+        return sum(purposes)
+
+
+def estimate(spec: RunSpec, facts: Facts, plan: Plan, batches: Batches, train_rows: int) -> Memory:
+    """The bytes of a run. Mixed precision counts as float32, which its weights are."""
+    item = 8 if spec.precision == "float64" else 4
+    row = (prod(facts.input_shape) + facts.outputs) * item
+    return Memory(
+        parameters=(plan.parameters + plan.buffers) * item,
+        gradients=plan.parameters * item,
+        optimizer=_slots(spec) * plan.parameters * item,
+        activations=plan.activations_per_row * batches.largest * item,
+        data=(facts.rows + train_rows) * row,
+    )
+
+
+def _slots(spec: RunSpec) -> int:
+    """Values that the optimizer keeps per parameter."""
+    if isinstance(spec.optimizer, Sgd):
+        return int(spec.optimizer.momentum > 0)
+    return 2

@@ -1,0 +1,210 @@
+"""From a spec and a dataset's facts to every number of the run, before anything is built.
+
+Refuses what cannot work, with the field at fault. Nothing here allocates by the size of the
+network, so it answers at once for a network of any width.
+"""
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from model.batches import Batches, lay_out
+from model.data.dataset import Facts
+from model.data.split import split_sizes
+from model.errors import SpecRefused
+from model.expand import expand
+from model.findings import Finding
+from model.lints import findings
+from model.memory import Memory, estimate
+from model.sizes import Plan, PlannedLayer
+from model.spec import MAX_STEPS, BatchNorm, Loss, RunSpec
+
+__all__ = ["Checked", "Limits", "Memory", "Plan", "PlannedLayer", "check", "plan"]
+
+TOO_LARGE = "MODEL_TOO_LARGE"
+TAIL_OF_ONE = "BN_TAIL_BATCH_ONE"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The largest run that a service accepts."""
+
+    max_parameters: int  # learned values
+    max_memory_bytes: int  # of `Memory.total`
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A spec that can work, and everything that was computed to know it."""
+
+    spec: RunSpec  # as asked, with the loss filled in
+    plan: Plan
+    batches: Batches  # of one epoch
+    steps: int  # optimizer steps of the whole budget
+    train_rows: int
+    validation_rows: int
+    test_rows: int
+    memory: Memory
+    findings: tuple[Finding, ...]
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps of one epoch."""
+        return self.batches.steps
+
+    @property
+    def evaluate_every(self) -> int:
+        """Optimizer steps between two evaluations."""
+        return self.batches.steps_in(self.spec.evaluate_every)
+
+    @property
+    def checkpoint_every(self) -> int | None:
+        """Optimizer steps between two checkpoints; None: one checkpoint, at the end."""
+        every = self.spec.checkpoint_every
+        return None if every is None else self.batches.steps_in(every)
+
+    @property
+    def sizes(self) -> list[dict[str, Any]]:
+        """One JSON-ready row per layer; what is inside a residual follows it."""
+        return [_size(layer) for layer in self.plan.walk()]
+
+
+def plan(spec: RunSpec, facts: Facts) -> Plan:
+    """Expand the network and its norm into layers with every shape and count.
+
+    Raises:
+        SpecRefused: layers that do not fit each other, the rows or the targets.
+    """
+    layers = expand(spec.network, spec.norm, facts.input_shape, facts.outputs)
+    _refuse_outputs(layers, facts)
+    parameters = sum(layer.parameters for layer in layers)
+    if parameters == 0:
+        raise SpecRefused("network", "no layer has a parameter: there is nothing to train")
+    every = [inner for layer in layers for inner in layer.walk()]
+    return Plan(
+        layers,
+        parameters,
+        buffers=sum(layer.buffers for layer in layers),
+        activations_per_row=prod(facts.input_shape) + sum(prod(one.output_shape) for one in every),
+    )
+
+
+def check(spec: RunSpec, facts: Facts, limits: Limits) -> Checked:
+    """Everything that can be known before a run is queued.
+
+    Raises:
+        SpecRefused: the spec cannot work with this dataset on this service.
+    """
+    loss = _loss(spec, facts)
+    if spec.precision == "bfloat16" and spec.device == "cpu":
+        raise SpecRefused("precision", "bfloat16 is mixed precision on CUDA; the device is cpu")
+    planned = plan(spec, facts)
+    _refuse_size("parameters", planned.parameters, limits.max_parameters)
+    train, validation, test = _rows(spec, facts)
+    batches = lay_out(train, spec.batch_size, spec.tail)
+    steps = _steps(spec, batches)
+    _refuse_single_values(spec, planned, batches, steps)
+    memory = estimate(spec, facts, planned, batches, train)
+    _refuse_size("bytes of memory", memory.total, limits.max_memory_bytes)
+    return Checked(
+        spec=spec.model_copy(update={"loss": loss}),
+        plan=planned,
+        batches=batches,
+        steps=steps,
+        train_rows=train,
+        validation_rows=validation,
+        test_rows=test,
+        memory=memory,
+        findings=findings(spec, planned),
+    )
+
+
+def _size(layer: PlannedLayer) -> dict[str, Any]:
+    return {
+        "layer": layer.name,
+        "kind": f"{layer.norm.kind}_norm" if layer.norm else layer.layer.kind,
+        "input_shape": list(layer.input_shape),
+        "output_shape": list(layer.output_shape),
+        "parameters": layer.parameters,
+    }
+
+
+def _refuse_outputs(layers: tuple[PlannedLayer, ...], facts: Facts) -> None:
+    given = layers[-1].output_shape if layers else facts.input_shape
+    if given != (facts.outputs,):
+        each = "target" if facts.classes is None else "class"
+        raise SpecRefused(
+            layers[-1].path if layers else "network",
+            f"the network gives {given} per row; the dataset needs ({facts.outputs},), "
+            f"one value per {each}",
+            output_shape=list(given),
+            outputs=facts.outputs,
+        )
+
+
+def _loss(spec: RunSpec, facts: Facts) -> Loss:
+    classes = facts.task == "classification"
+    if spec.loss is None:
+        return Loss(kind="cross_entropy" if classes else "squared_error")
+    if spec.loss.kind == "cross_entropy" and not classes:
+        raise SpecRefused("loss.kind", "cross_entropy needs classes; the targets are numbers")
+    return spec.loss
+
+
+def _refuse_size(what: str, computed: int, limit: int) -> None:
+    if computed > limit:
+        raise SpecRefused(
+            "network",
+            f"the run needs {computed} {what}; at most {limit} are allowed",
+            TOO_LARGE,
+            computed=computed,
+            limit=limit,
+        )
+
+
+def _rows(spec: RunSpec, facts: Facts) -> tuple[int, int, int]:
+    train, validation, test = split_sizes(facts, spec.split)
+    own = facts.train_rows is not None
+    _refuse_empty("split.test", test, asked=spec.split.test > 0 and not own)
+    _refuse_empty("split.validation", validation, asked=spec.split.validation > 0)
+    _refuse_empty("split", train, asked=True)
+    if spec.batch_size > train:
+        raise SpecRefused(
+            "batch_size",
+            f"a batch of {spec.batch_size} rows is more than the {train} training rows",
+            batch_size=spec.batch_size,
+            train_rows=train,
+        )
+    return train, validation, test
+
+
+def _refuse_empty(path: str, rows: int, *, asked: bool) -> None:
+    if asked and rows == 0:
+        part = {"split": "training"}.get(path, path.removeprefix("split."))
+        raise SpecRefused(path, f"the split leaves no {part} rows", rows=0)
+
+
+def _steps(spec: RunSpec, batches: Batches) -> int:
+    steps = batches.steps_in(spec.budget)
+    if steps > MAX_STEPS:
+        message = f"the budget is {steps} steps; at most {MAX_STEPS} are allowed"
+        raise SpecRefused("budget.epochs", message, steps=steps, limit=MAX_STEPS)
+    return steps
+
+
+def _refuse_single_values(spec: RunSpec, planned: Plan, batches: Batches, steps: int) -> None:
+    """Refuse a batch in which a channel of a batch norm would have one value only."""
+    norms = (layer for layer in planned.walk() if isinstance(layer.norm, BatchNorm))
+    alone = next((layer for layer in norms if layer.positions == 1), None)
+    if alone is None:
+        return
+    where = {"layer": alone.name, "batch_size": spec.batch_size}
+    if spec.batch_size == 1:
+        message = f"layer {alone.name} normalizes over the batch, and a batch is one row"
+        raise SpecRefused("batch_size", message, TAIL_OF_ONE, **where)
+    if batches.last == 1 and steps >= batches.steps:
+        message = (
+            f"an epoch's last batch is one row, and layer {alone.name} normalizes over the "
+            "batch: set tail to merge or drop, or change batch_size"
+        )
+        raise SpecRefused("tail", message, TAIL_OF_ONE, **where)

@@ -1,0 +1,108 @@
+import json
+
+import pytest
+
+from model.lints import findings
+from model.plan import plan
+
+
+@pytest.fixture
+def found(make_spec, make_facts):
+    """Reasons with their layers, for a spec on rows of a shape."""
+
+    def run(network=None, input_shape=(64,), **fields):
+        spec = make_spec(network, **fields)
+        return findings(spec, plan(spec, make_facts(input_shape)))
+
+    return run
+
+
+def named(found):
+    return [(finding.reason, finding.severity, finding.layer) for finding in found]
+
+
+UNBIASED = {"kind": "mlp", "hidden": [10, 10], "bias": False}
+
+
+def test_a_sound_spec_has_no_finding(found):
+    assert found(UNBIASED, norm="batch", batch_size=16) == ()
+
+
+def test_a_network_without_norm_has_no_finding(found):
+    assert found(batch_size=2) == ()
+
+
+@pytest.mark.parametrize(
+    ("momentum", "is_suspect"),
+    [(0.0, True), (0.99, True), (0.51, True), (0.5, False), (0.001, False), (None, False)],
+)
+def test_a_momentum_of_the_other_sense_is_suspect(found, momentum, is_suspect):
+    [*suspect] = found(UNBIASED, norm={"kind": "batch", "momentum": momentum})
+
+    assert named(suspect) == [("BN_MOMENTUM_SUSPECT", "warning", None)] * is_suspect
+
+
+def test_few_values_per_channel_are_a_warning_for_each_norm(found):
+    small = found(UNBIASED, norm="batch", batch_size=7)
+
+    assert named(small) == [("BN_SMALL_BATCH", "warning", "1"), ("BN_SMALL_BATCH", "warning", "4")]
+    assert small[0].evidence == {"batch_size": 7, "values_per_channel": 7, "at_least": 8}
+
+
+def test_positions_count_as_values(found):
+    layers = [
+        {"kind": "conv2d", "out_channels": 2, "bias": False},
+        {"kind": "norm"},
+        {"kind": "flatten"},
+        {"kind": "linear"},
+    ]
+
+    assert found(layers, (1, 4, 4), norm="batch", batch_size=2) == ()
+    assert len(found(layers, (1, 3, 3), norm="batch", batch_size=2)) == 1
+
+
+def test_a_bias_before_a_norm_is_a_note(found):
+    notes = found({"kind": "mlp", "hidden": [10]}, norm="batch")
+
+    assert named(notes) == [("BN_BIAS_REDUNDANT", "note", "0")]
+    assert notes[0].evidence == {"parameters": 10, "norm": "1"}
+
+
+def test_a_bias_with_an_activation_between_is_not_redundant(found):
+    norm = {"kind": "batch", "placement": "after_activation"}
+
+    assert found({"kind": "mlp", "hidden": [10]}, norm=norm) == ()
+
+
+def test_biases_inside_a_branch_are_found(found):
+    branch = [{"kind": "linear", "out_features": 64}, {"kind": "norm"}]
+    layers = [{"kind": "residual", "layers": branch}, {"kind": "linear"}]
+
+    assert named(found(layers, norm="batch")) == [("BN_BIAS_REDUNDANT", "note", "0.branch.0")]
+
+
+def test_biases_along_another_axis_than_the_channels_are_not_redundant(found):
+    layers = [
+        {"kind": "linear", "out_features": 6},
+        {"kind": "norm"},
+        {"kind": "flatten"},
+        {"kind": "linear"},
+    ]
+
+    assert found(layers, (3, 5), norm="batch") == ()
+
+
+@pytest.mark.parametrize("norm", ["layer", "group"])
+def test_norms_that_do_not_look_at_the_batch_are_not_lectured(found, norm):
+    assert found({"kind": "mlp", "hidden": [10]}, norm=norm, batch_size=1) == ()
+
+
+def test_a_norm_that_stands_nowhere_is_a_note(found):
+    notes = found([{"kind": "linear"}], norm="batch")
+
+    assert named(notes) == [("NORM_NOT_PLACED", "note", None)]
+
+
+def test_findings_are_json(found):
+    for finding in found(norm={"kind": "batch", "momentum": 0.9}, batch_size=4):
+        assert json.loads(json.dumps(finding.to_json())) == finding.to_json()

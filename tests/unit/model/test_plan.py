@@ -1,0 +1,223 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from model.errors import SpecRefused
+from model.plan import Limits, check, plan
+
+LIMITS = Limits(max_parameters=10**7, max_memory_bytes=10**10)
+
+
+@pytest.fixture
+def checked(make_spec, make_facts):
+    def run(network=None, facts=None, **fields):
+        return check(make_spec(network, **fields), facts or make_facts(), LIMITS)
+
+    return run
+
+
+def test_the_lengths_of_a_run_are_counted_in_steps(checked):
+    run = checked(budget={"epochs": 3}, evaluate_every={"epochs": 2}, checkpoint_every={"steps": 9})
+
+    assert (run.train_rows, run.validation_rows, run.test_rows) == (1438, 0, 359)
+    assert (run.steps_per_epoch, run.steps) == (45, 135)
+    assert (run.evaluate_every, run.checkpoint_every) == (90, 9)
+
+
+def test_no_checkpoint_interval_means_one_at_the_end(checked):
+    assert checked().checkpoint_every is None
+
+
+@pytest.mark.parametrize(("classes", "kind"), [(True, "cross_entropy"), (False, "squared_error")])
+def test_the_loss_follows_the_targets(checked, make_facts, classes, kind):
+    assert checked(facts=make_facts(classes=classes)).spec.loss.kind == kind
+
+
+def test_a_loss_that_was_asked_for_stays(checked):
+    assert checked(loss={"kind": "half_sum_squares"}).spec.loss.kind == "half_sum_squares"
+
+
+def test_a_dataset_s_own_test_rows_win(checked, make_facts):
+    run = checked(facts=make_facts(rows=120, own=(100, 20)), split={"validation": 0.1})
+
+    assert (run.train_rows, run.validation_rows, run.test_rows) == (90, 10, 20)
+
+
+def test_every_row_may_train(checked, make_facts):
+    run = checked(facts=make_facts(rows=100), split={"test": 0.0})
+
+    assert (run.train_rows, run.test_rows) == (100, 0)
+
+
+def test_memory_counts_each_purpose(checked):
+    network = {"kind": "mlp", "hidden": [100]}
+    adam = {"kind": "adam"}
+    single = checked(network, norm="batch", optimizer=adam, batch_size=32).memory
+    double = checked(network, norm="batch", optimizer=adam, precision="float64").memory
+
+    parameters, activations = 64 * 100 + 100 + 200 + 1010, 64 + 3 * 100 + 10
+    assert single.parameters == 4 * (parameters + 201)
+    assert single.gradients == 4 * parameters
+    assert single.optimizer == 8 * parameters
+    assert single.activations == 4 * 32 * activations
+    assert single.data == 4 * (1797 + 1438) * (64 + 10)
+    assert double.total == 2 * single.total
+
+
+def test_plain_sgd_keeps_nothing_and_momentum_one_value_a_parameter(checked):
+    plain = checked()
+    moving = checked(optimizer={"kind": "sgd", "momentum": 0.9})
+
+    assert plain.memory.optimizer == 0
+    assert moving.memory.optimizer == 4 * moving.plan.parameters
+
+
+def test_sizes_name_the_shape_of_every_layer(checked):
+    sizes = checked({"kind": "mlp", "hidden": [5]}, norm="batch").sizes
+
+    assert json.loads(json.dumps(sizes)) == sizes
+    assert [(s["layer"], s["kind"], s["output_shape"], s["parameters"]) for s in sizes] == [
+        ("0", "linear", [5], 325),
+        ("1", "batch_norm", [5], 10),
+        ("2", "activation", [5], 0),
+        ("3", "linear", [10], 60),
+    ]
+
+
+def test_a_network_of_any_width_is_refused_with_its_number_and_nothing_is_allocated(checked):
+    hidden = [65_536] * 64
+
+    with pytest.raises(SpecRefused) as refused:
+        checked({"kind": "mlp", "hidden": hidden})
+
+    parameters = 64 * 65_536 + 65_536 + 63 * (65_536**2 + 65_536) + 65_536 * 10 + 10
+    assert refused.value.reason == "MODEL_TOO_LARGE"
+    assert refused.value.path == "network"
+    assert refused.value.metadata == {"computed": parameters, "limit": 10**7}
+    assert str(parameters) in refused.value.message
+
+
+def test_a_run_that_needs_more_memory_than_allowed_is_refused(make_spec, make_facts):
+    with pytest.raises(SpecRefused, match="bytes of memory; at most 1000") as refused:
+        check(make_spec(), make_facts(), Limits(10**7, 1000))
+
+    assert refused.value.reason == "MODEL_TOO_LARGE"
+
+
+def network(*layers):
+    return [*layers, {"kind": "flatten"}, {"kind": "linear"}]
+
+
+REFUSALS = {
+    "loss of the other task": (
+        {"loss": {"kind": "cross_entropy"}, "facts": {"classes": False}},
+        ("loss.kind", "cross_entropy needs classes; the targets are numbers"),
+    ),
+    "mixed precision on a cpu": (
+        {"precision": "bfloat16", "device": "cpu"},
+        ("precision", "bfloat16 is mixed precision on CUDA; the device is cpu"),
+    ),
+    "nothing to train": (
+        {"network": [{"kind": "activation"}], "facts": {"input_shape": (10,)}},
+        ("network", "no layer has a parameter: there is nothing to train"),
+    ),
+    "a batch above the training rows": (
+        {"batch_size": 1439},
+        ("batch_size", "a batch of 1439 rows is more than the 1438 training rows"),
+    ),
+    "no test rows": (
+        {"split": {"test": 0.0001}},
+        ("split.test", "the split leaves no test rows"),
+    ),
+    "no validation rows": (
+        {"split": {"validation": 0.0001}},
+        ("split.validation", "the split leaves no validation rows"),
+    ),
+    "no training rows": (
+        {"facts": {"rows": 1}, "split": {"test": 0.9}, "batch_size": 1},
+        ("split", "the split leaves no training rows"),
+    ),
+    "too many steps": (
+        {"budget": {"epochs": 1_000_000}, "facts": {"rows": 100_000}},
+        ("budget.epochs", "the budget is 2500000000 steps; at most 1000000000 are allowed"),
+    ),
+    "groups that do not divide": (
+        {"norm": {"kind": "group", "groups": 3}},
+        ("norm.groups", "3 groups do not divide the 100 channels at network.hidden.0"),
+    ),
+    "groups of one value": (
+        {"norm": {"kind": "group", "groups": 100}},
+        ("norm", "one value per group at network.hidden.0: normalized alone, it is always 0"),
+    ),
+    "rows of one value": (
+        {"network": {"kind": "mlp", "hidden": [1]}, "norm": "layer"},
+        ("norm", "one value per row at network.hidden.0: normalized alone, it is always 0"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("asked", "answer"), REFUSALS.values(), ids=REFUSALS)
+def test_what_cannot_work_is_refused_with_the_field_at_fault(checked, make_facts, asked, answer):
+    fields = dict(asked)
+
+    with pytest.raises(SpecRefused) as refused:
+        checked(facts=make_facts(**fields.pop("facts", {})), **fields)
+
+    assert (refused.value.path, refused.value.message) == answer
+
+
+# 97 training rows in batches of 32: the last batch of an epoch is one row.
+TAIL = {"split": {"test": 0.0}, "norm": "batch"}
+
+
+def test_a_last_batch_of_one_is_refused_where_a_norm_would_see_it(checked, make_facts):
+    with pytest.raises(SpecRefused) as refused:
+        checked(facts=make_facts(rows=97), **TAIL)
+
+    assert refused.value.reason == "BN_TAIL_BATCH_ONE"
+    assert (refused.value.path, refused.value.message) == (
+        "tail",
+        "an epoch's last batch is one row, and layer 1 normalizes over the batch: "
+        "set tail to merge or drop, or change batch_size",
+    )
+
+
+def test_batches_of_one_are_refused_where_a_norm_would_see_them(checked):
+    with pytest.raises(SpecRefused) as refused:
+        checked(batch_size=1, norm="batch")
+
+    assert (refused.value.path, refused.value.reason) == ("batch_size", "BN_TAIL_BATCH_ONE")
+    assert refused.value.message == "layer 1 normalizes over the batch, and a batch is one row"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"tail": "merge"},
+        {"tail": "drop"},
+        {"norm": "none"},
+        {"norm": "layer"},
+        {"budget": {"steps": 3}},
+    ],
+    ids=str,
+)
+def test_a_last_batch_of_one_that_no_norm_sees_is_fine(checked, make_facts, change):
+    assert checked(facts=make_facts(rows=97), **{**TAIL, **change}).steps > 0
+
+
+def test_positions_make_one_row_enough_for_a_norm(checked, make_facts):
+    layers = network({"kind": "conv2d", "out_channels": 2}, {"kind": "norm"})
+
+    assert checked(layers, facts=make_facts((1, 4, 4)), batch_size=1, norm="batch").steps > 0
+
+
+def test_planning_does_not_load_torch():
+    code = "import sys, model.plan; sys.exit('torch' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_plan_and_check_agree(checked, make_spec, make_facts):
+    assert checked(norm="batch").plan == plan(make_spec(norm="batch"), make_facts())
