@@ -171,8 +171,10 @@ class Layers(Part):
 
 
 Network = Annotated[Mlp | Layers, Field(discriminator="kind")]
-Placement = Literal["before_activation", "after_activation"]
-_PLACEMENT = Field("before_activation", description="Side of the activation that `mlp` puts it on.")
+Placement = Annotated[
+    Literal["before_activation", "after_activation"],
+    Field(description="Side of the activation that `mlp` puts it on."),
+]
 _EPS = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -197,7 +199,7 @@ class BatchNorm(Part):
         "(default 0 there).",
     )
     affine: bool = Field(True, description="Learn a gain and a bias per channel.")
-    placement: Placement = _PLACEMENT
+    placement: Placement = "before_activation"
     running: Literal["variance", "deviation"] = Field(
         "variance", description="What the running spread stores."
     )
@@ -219,7 +221,7 @@ class LayerNorm(Part):
     kind: Literal["layer"]
     eps: _EPS = Field(1e-5, description="Added to the variance.")
     affine: bool = Field(True, description="Learn a gain and a bias.")
-    placement: Placement = _PLACEMENT
+    placement: Placement = "before_activation"
 
 
 class GroupNorm(Part):
@@ -231,7 +233,7 @@ class GroupNorm(Part):
     )
     eps: _EPS = Field(1e-5, description="Added to the variance.")
     affine: bool = Field(True, description="Learn a gain and a bias per channel.")
-    placement: Placement = _PLACEMENT
+    placement: Placement = "before_activation"
 
 
 def _bare_kind(value: Any) -> Any:
@@ -241,12 +243,12 @@ def _bare_kind(value: Any) -> Any:
 NormByKind = Annotated[NoNorm | BatchNorm | LayerNorm | GroupNorm, Field(discriminator="kind")]
 Norm = Annotated[NormByKind, BeforeValidator(_bare_kind)]
 
-InitKind = Literal[
-    "normal", "xavier_normal", "xavier_uniform", "kaiming_normal", "kaiming_uniform"
+InitKind = Literal["normal", "xavier_normal", "xavier_uniform", "kaiming_normal", "kaiming_uniform"]
+InitBias = Annotated[
+    Literal["zeros", "normal", "torch"],
+    Field(description="`normal` draws N(0, 1); `torch` is U(-1, 1)/sqrt(fan_in)."),
 ]
-InitBias = Literal["zeros", "normal", "torch"]
 _GAIN = Field(1.0, ge=0, le=1e6, description="Factor on the drawn weights.")
-_BIAS = Field("zeros", description="`normal` draws N(0, 1); `torch` is U(-1, 1)/sqrt(fan_in).")
 
 
 class OutputInit(Part):
@@ -254,7 +256,7 @@ class OutputInit(Part):
 
     kind: InitKind = Field("xavier_normal", description="Distribution of the weights.")
     gain: float = _GAIN
-    bias: InitBias = _BIAS
+    bias: InitBias = "zeros"
 
 
 class Init(Part):
@@ -262,7 +264,7 @@ class Init(Part):
 
     kind: InitKind = Field("xavier_normal", description="`normal` is N(0, 1) times the gain.")
     gain: float = _GAIN
-    bias: InitBias = _BIAS
+    bias: InitBias = "zeros"
     output: OutputInit | None = Field(None, description="The output layer's own; null: as others.")
 
 

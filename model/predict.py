@@ -1,0 +1,76 @@
+"""Raw rows in, logits out: eval mode, inference mode, the scaling of the training split."""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from model.checkpoint import Loaded
+from model.errors import InputRefused
+
+BLOCK_ROWS = 1024
+LEAST_ROWS = 8
+
+
+class Predictor:
+    """Answers rows with exactly the running statistics of a checkpoint.
+
+    A row's logits do not depend on its neighbours. Matrix kernels may sum a very small
+    batch in another order, so fewer than 8 rows are padded to 8: alone and in company a
+    row then takes the same path.
+    """
+
+    def __init__(self, loaded: Loaded) -> None:
+        self.loaded = loaded
+        self._type = np.float64 if loaded.spec.precision == "float64" else np.float32
+        self._device = next(loaded.network.parameters()).device
+
+    def logits(self, rows: npt.NDArray[np.generic]) -> npt.NDArray[np.float32 | np.float64]:
+        """One row of logits (or predicted numbers) for each input row.
+
+        Args:
+            rows: (n, *input_shape), or (n, product of input_shape); raw, as in the dataset.
+
+        Returns:
+            (n, outputs), float32, or float64 for a float64 run.
+
+        Raises:
+            InputRefused: no row, another shape, or a value that is not finite.
+        """
+        inputs = self._scaled(self._checked(rows))
+        with torch.inference_mode():
+            blocks = [
+                self._block(inputs[i : i + BLOCK_ROWS]) for i in range(0, len(inputs), BLOCK_ROWS)
+            ]
+        return np.concatenate(blocks)
+
+    def _checked(self, rows: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+        shape = self.loaded.facts.input_shape
+        width = int(np.prod(shape))
+        if rows.ndim < 2 or (rows.shape[1:] != shape and rows.shape[1:] != (width,)):
+            raise InputRefused(
+                f"expected rows of shape {list(shape)}, got inputs of shape {list(rows.shape)}",
+                expected=list(shape),
+                got=list(rows.shape),
+            )
+        if len(rows) == 0:
+            raise InputRefused("expected at least one row, got none", rows=0)
+        finite = np.isfinite(rows).reshape(len(rows), -1).all(1)
+        if not finite.all():
+            row = int(np.argmin(finite))
+            raise InputRefused(f"row {row} holds a value that is not finite", row=row)
+        return rows.reshape(len(rows), *shape)
+
+    def _scaled(self, rows: npt.NDArray[np.generic]) -> torch.Tensor:
+        scaled = self.loaded.scaling.apply(rows, dtype=self._type)
+        return torch.from_numpy(np.ascontiguousarray(scaled))
+
+    def _block(self, inputs: torch.Tensor) -> npt.NDArray[np.float32 | np.float64]:
+        padding = LEAST_ROWS - len(inputs)
+        padded = (
+            torch.cat([inputs, inputs[-1:].expand(padding, *inputs.shape[1:])])
+            if padding > 0
+            else inputs
+        )
+        logits = self.loaded.network(padded.to(self._device))
+        answer: npt.NDArray[np.float32 | np.float64] = logits[: len(inputs)].cpu().numpy()
+        return answer

@@ -1,0 +1,42 @@
+"""Loss and accuracy of a network in eval mode on rows that it does not train on."""
+
+import torch
+from torch import Tensor, nn
+
+from model.training.arrays import Part
+from model.training.losses import LossFunction
+
+BLOCK_ROWS = 1000
+
+
+def evaluate(network: nn.Module, loss: LossFunction, part: Part) -> dict[str, float]:
+    """Score every row with the running statistics; buffers and random state stay as they are.
+
+    Returns:
+        `loss` (mean over rows for cross_entropy and squared_error, sum for
+        half_sum_squares) and, for classes, `accuracy` in 0..1.
+    """
+    was_training = network.training
+    network.eval()
+    try:
+        with torch.inference_mode():
+            logits = torch.cat([network(block) for block in part.inputs.split(BLOCK_ROWS)])
+            scores = {"loss": loss(logits.double(), _as_double(part.targets)).item()}
+    finally:
+        network.train(was_training)
+    if part.classes is not None:
+        scores["accuracy"] = count_correct(logits, part.classes) / len(part)
+    return scores
+
+
+def count_correct(logits: Tensor, classes: Tensor) -> int:
+    """Rows whose largest logit, the lowest index on ties, is their class.
+
+    A row with a logit that is not finite is wrong.
+    """
+    right = (logits.argmax(1) == classes) & torch.isfinite(logits).all(1)
+    return int(right.sum().item())
+
+
+def _as_double(targets: Tensor) -> Tensor:
+    return targets.double() if targets.is_floating_point() else targets

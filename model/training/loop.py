@@ -1,0 +1,296 @@
+"""The training loop: a generator that trains and yields what happened.
+
+It knows nothing of queues, files or records. Whoever drives it decides, between two
+happenings, whether to go on, take a resume point or stop.
+"""
+
+import itertools
+import math
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from model.networks.build import build
+from model.networks.init import initialize
+from model.plan import Checked
+from model.training.arrays import Arrays, dtype_of
+from model.training.evaluate import count_correct, evaluate
+from model.training.losses import loss_function
+from model.training.optimizers import build_optimizer
+from model.training.order import Order, batches
+from model.training.randomness import restore_torch, seed_torch, stream, torch_states
+from model.training.resume import (
+    Keep,
+    Position,
+    Tally,
+    Tensors,
+    add_prefix,
+    flatten_optimizer,
+    is_better,
+    restore_optimizer,
+    with_prefix,
+)
+from model.training.schedules import is_constant, learning_rate
+
+CONTROL_STEPS = 64  # most steps between two control points: one device sync each
+CONTROL_SECONDS = 0.1  # most seconds between two, when steps are slow
+POINTS_PER_RUN = 200  # training points a run aims at
+LEAST_POINT_STEPS = 10  # between two of them, so that a short run does not sync every step
+
+
+@dataclass(frozen=True)
+class Point:
+    """One value of a metric series; the value may be infinite or NaN."""
+
+    name: str
+    step: int
+    value: float
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a checkpoint holds: the network's tensors after `step` steps, copied, on the CPU."""
+
+    step: int
+    tensors: Tensors
+
+
+@dataclass(frozen=True)
+class Happening:
+    """A control point: everything that happened since the last, which may be nothing.
+
+    One value, because whoever stops between two happenings must have seen all of the first.
+    """
+
+    step: int  # optimizer steps done
+    points: tuple[Point, ...] = ()
+    evaluated: bool = False
+    snapshot: Snapshot | None = None  # a checkpoint is due; at the end, the one that counts
+    ended: Literal["completed", "diverged"] | None = None
+
+
+@dataclass
+class ResumePoint:
+    """Everything that `Training.resume` needs: network tensors apart from the rest."""
+
+    network: Tensors
+    state: Tensors
+    position: Position
+
+
+class Training:
+    """One run's training, from its first step or from a resume point.
+
+    Args:
+        checked: the spec with its plan and its lengths in steps.
+        arrays: the rows, on `device`.
+        device: where to train.
+
+    Two trainings of one spec on one machine end with the same bits, also when one of
+    them was stopped and resumed in between: on one thread count of one CPU.
+    """
+
+    def __init__(self, checked: Checked, arrays: Arrays, device: torch.device) -> None:
+        spec = checked.spec
+        assert spec.loss is not None
+        seed_torch(spec.seed)
+        self.checked, self.spec, self.arrays, self.device = checked, spec, arrays, device
+        self.network = _new_network(checked, device)
+        self.loss = loss_function(spec.loss.kind)
+        self.optimizer = build_optimizer(spec.optimizer, self.network)
+        self.order = Order(
+            len(arrays.train), checked.batches.sizes, spec.sampling, stream(spec.seed, "order")
+        )
+        self._parameters = list(self.network.parameters())
+        self._autocast = (
+            torch.autocast(device.type, torch.bfloat16)
+            if spec.precision == "bfloat16"
+            else nullcontext()
+        )
+        self._scheduled = not is_constant(spec.schedule)
+        self.step = self.batch = 0
+        self.tally = Tally()
+        self.good = Keep(0, self._tensors())
+        self.best: Keep | None = None
+        self._epoch_state = self.order.generator.get_state()
+        self._pending: list[tuple[Tensor, Tensor, Tensor]] = []  # loss, logits, targets
+        self._point_every = max(LEAST_POINT_STEPS, checked.steps // POINTS_PER_RUN)
+        self._point_at, self._point_step = time.monotonic(), 0
+
+    def run(self) -> Iterator[Happening]:
+        """Train to the end of the budget; the last happening says how it ended."""
+        self.network.train()
+        control, deadline = self.step + 1, math.inf  # the first step is reported at once
+        while self.step < self.checked.steps:
+            for x, y in self._rest_of_epoch():
+                self._train(x, y)
+                if self.step >= control or time.monotonic() >= deadline:
+                    happening = self._control()
+                    yield happening
+                    if happening.ended:
+                        return
+                    control, deadline = self._next_control(), time.monotonic() + CONTROL_SECONDS
+
+    def resume_point(self) -> ResumePoint:
+        """A copy of everything; taken between two happenings."""
+        self._turn_epoch()
+        state = flatten_optimizer(self.optimizer)
+        state |= add_prefix(torch_states(self.device), "generator.")
+        state["generator.order"] = self._epoch_state.clone()
+        state |= add_prefix(self.good.tensors, "good.")
+        state |= add_prefix(self.best.tensors, "best.") if self.best else {}
+        position = Position(
+            self.step,
+            self.batch,
+            Tally(self.tally.loss, self.tally.rows, self.tally.correct),
+            self.good.step,
+            self.best.step if self.best else None,
+            self.best.scores if self.best else {},
+        )
+        return ResumePoint(self._tensors(), state, position)
+
+    def resume(self, point: ResumePoint) -> None:
+        """Go back to a resume point; what follows has the same bits as without a stop."""
+        at = point.position
+        self.network.load_state_dict(point.network)
+        restore_optimizer(self.optimizer, point.state)
+        restore_torch(with_prefix(point.state, "generator."), self.device)
+        self._epoch_state = point.state["generator.order"].clone()
+        self.order.generator.set_state(self._epoch_state)
+        self.step, self.batch, self.tally = at.step, at.batch, at.tally
+        self._point_step = at.step
+        self.good = Keep(at.good_step, with_prefix(point.state, "good."))
+        if at.best_step is not None:
+            best = with_prefix(point.state, "best.")
+            self.best = Keep(at.best_step, best, at.best_scores)
+
+    def _rest_of_epoch(self) -> Iterator[tuple[Tensor, Tensor]]:
+        self._turn_epoch()
+        train, left = self.arrays.train, self.checked.steps - self.step
+        rest = batches(train.inputs, train.targets, self.order.epoch(), self.batch)
+        return itertools.islice(rest, left)
+
+    def _turn_epoch(self) -> None:
+        """After an epoch's last batch, stand before the first of the next."""
+        if self.batch == len(self.order.sizes):
+            self.batch, self._epoch_state = 0, self.order.generator.get_state()
+
+    def _train(self, x: Tensor, y: Tensor) -> None:
+        if self._scheduled:
+            rate = learning_rate(
+                self.spec.schedule, self.spec.optimizer.lr, self.step, self.checked.steps
+            )
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+        for parameter in self._parameters:
+            parameter.grad = None
+        with self._autocast:
+            logits = self.network(x)
+            loss = self.loss(logits, y)
+        loss.backward()
+        self.optimizer.step()
+        self._pending.append((loss.detach(), logits.detach(), y))
+        self.step += 1
+        self.batch += 1
+
+    def _next_control(self) -> int:
+        every = [self._point_every, self.checked.evaluate_every]
+        if self.checked.checkpoint_every is not None:
+            every.append(self.checked.checkpoint_every)
+        nearest = min(self.step + n - self.step % n for n in every)
+        return min(nearest, self.step + CONTROL_STEPS, self.checked.steps)
+
+    def _control(self) -> Happening:
+        bad = self._count_pending()
+        if bad is not None:
+            return Happening(bad, snapshot=self._kept(), ended="diverged")
+        step, is_end = self.step, self.step == self.checked.steps
+        points = self._train_points() if is_end or step % self._point_every == 0 else ()
+        evaluated = is_end or step % self.checked.evaluate_every == 0
+        if evaluated:
+            points += self._evaluate()
+        if evaluated and self.good.step != step:
+            return Happening(step, points, True, self._kept(), "diverged")
+        if is_end:
+            return Happening(step, points, True, self._kept(), "completed")
+        every = self.checked.checkpoint_every
+        is_due = every is not None and step % every == 0
+        snapshot = Snapshot(step, self._tensors()) if is_due else None
+        return Happening(step, points, evaluated, snapshot)
+
+    def _kept(self) -> Snapshot:
+        """The validation rows' choice, or the last finite network."""
+        keep = self.best or self.good
+        return Snapshot(keep.step, keep.tensors)
+
+    def _count_pending(self) -> int | None:
+        """Add the pending batches to the tally; the first step whose loss was not finite."""
+        losses = torch.stack([loss for loss, _, _ in self._pending]).tolist()
+        first = self.step - len(losses) + 1
+        for index, (value, (_, _, y)) in enumerate(zip(losses, self._pending, strict=True)):
+            if not math.isfinite(value):
+                return first + index
+            self.tally.add(value, len(y))
+        if self.arrays.train.classes is not None:
+            logits = torch.cat([logits for _, logits, _ in self._pending])
+            targets = torch.cat([targets for _, _, targets in self._pending])
+            self.tally.correct += count_correct(logits, _classes(targets))
+        self._pending.clear()
+        return None
+
+    def _train_points(self) -> tuple[Point, ...]:
+        tally, self.tally = self.tally, Tally()
+        now, elapsed = time.monotonic(), time.monotonic() - self._point_at
+        rate = (self.step - self._point_step) / max(elapsed, 1e-9)
+        self._point_at, self._point_step = now, self.step
+        values = {
+            "train_loss": tally.loss / tally.rows,
+            "learning_rate": float(self.optimizer.param_groups[0]["lr"]),
+            "steps_per_second": rate,
+        }
+        if self.arrays.train.classes is not None:
+            values["train_accuracy"] = tally.correct / tally.rows
+        return tuple(Point(name, self.step, value) for name, value in values.items())
+
+    def _evaluate(self) -> tuple[Point, ...]:
+        points: list[Point] = []
+        for name, part in (("validation", self.arrays.validation), ("test", self.arrays.test)):
+            scores = evaluate(self.network, self.loss, part) if len(part) else {}
+            points += [Point(f"{name}_{key}", self.step, value) for key, value in scores.items()]
+            if name == "validation" and self.spec.select == "best":
+                self._keep_best(scores)
+        tensors = self._tensors()
+        if all_finite(tensors):
+            self.good = Keep(self.step, tensors)
+        return tuple(points)
+
+    def _keep_best(self, scores: dict[str, float]) -> None:
+        tensors = self._tensors()
+        if all_finite(tensors) and (self.best is None or is_better(scores, self.best.scores)):
+            self.best = Keep(self.step, tensors, scores)
+
+    def _tensors(self) -> Tensors:
+        return {
+            name: tensor.detach().clone().cpu()
+            for name, tensor in self.network.state_dict().items()
+        }
+
+
+def all_finite(tensors: Tensors) -> bool:
+    """Whether no tensor holds an infinity or NaN."""
+    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values())
+
+
+def _new_network(checked: Checked, device: torch.device) -> nn.Module:
+    network = build(checked.plan, dtype=dtype_of(checked.spec))
+    initialize(network, checked.plan, checked.spec.init, stream(checked.spec.seed, "init"))
+    return network.to(device)
+
+
+def _classes(targets: Tensor) -> Tensor:
+    return targets.argmax(1) if targets.is_floating_point() else targets
