@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from model.data.arrays import narrowed
 from model.data.dataset import Dataset, describe
+from model.data.inputs import narrowed
 
 SEED = 2_147_483_647
 

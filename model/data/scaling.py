@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import DTypeLike
 
-from model.data.arrays import blocks
+from model.data.inputs import blocks
 
 Kind = Literal["standard", "minmax", "none"]
 _PIXEL = 255.0

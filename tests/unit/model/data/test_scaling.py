@@ -93,7 +93,7 @@ def test_a_row_comes_out_the_same_alone_or_in_company(kind, source, dtype):
 def test_blocks_of_rows_do_not_show(monkeypatch):
     rows = table()
     whole = Scaling.fit("standard", rows, False)
-    monkeypatch.setattr("model.data.arrays._BLOCK_VALUES", 28)
+    monkeypatch.setattr("model.data.inputs._BLOCK_VALUES", 28)
     blockwise = Scaling.fit("standard", rows, False)
     np.testing.assert_allclose(blockwise.shift, whole.shift, rtol=1e-13)
     np.testing.assert_allclose(blockwise.scale, whole.scale, rtol=1e-13)

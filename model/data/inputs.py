@@ -1,0 +1,117 @@
+"""Raw numbers to input rows: their sizes, their range and the type they are stored in.
+
+Knows no file format; whoever read the numbers says what a column is called.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from model.data.options import Limits
+from model.errors import DatasetInvalid, DatasetTooLarge
+
+#: Beyond this, differences of two values leave float32.
+LARGEST = 1e38
+_BLOCK_VALUES = 2**20
+
+
+def quoted(name: str) -> str:
+    """A name from a file, safe and short enough for a message."""
+    short = name if len(name) <= 60 else name[:57] + "..."
+    return "'" + short.encode("unicode_escape").decode("ascii") + "'"
+
+
+def check_size(rows: int, columns: int, value_bytes: int, limits: Limits) -> None:
+    """Refuse declared sizes over the limits; plain integers, so nothing can overflow.
+
+    Raises:
+        DatasetTooLarge: names the size that is too large and its limit.
+    """
+    sizes = (
+        ("rows", rows, limits.max_rows),
+        ("numbers a row", columns, limits.max_columns),
+        ("numbers", rows * columns, limits.max_values),
+        ("bytes", rows * columns * value_bytes, limits.max_bytes),
+    )
+    for unit, size, limit in sizes:
+        if size > limit:
+            raise DatasetTooLarge(
+                f"{size} {unit}, at most {limit} are accepted", size=size, limit=limit, unit=unit
+            )
+
+
+def blocks(array: np.ndarray) -> Iterator[slice]:
+    """Slices of rows that cover the array, each of about a million values."""
+    step = max(1, _BLOCK_VALUES // max(1, array[:1].size))
+    return (slice(start, start + step) for start in range(0, len(array), step))
+
+
+def check_finite(inputs: np.ndarray, names: Sequence[str] | None = None) -> None:
+    """Refuse NaN, infinities and numbers beyond 1e38, naming the first row and column.
+
+    Args:
+        names: what the columns are called; without them a column is its number, from 1.
+
+    Raises:
+        DatasetInvalid: with `row` (from 1) and `column`.
+    """
+    for rows in blocks(inputs):
+        block = inputs[rows].reshape(len(inputs[rows]), -1)
+        fits = np.abs(block) <= LARGEST  # False for NaN too
+        if not fits.all():
+            row, column = (int(index) for index in np.argwhere(~fits)[0])
+            value = block[row, column]
+            what = "beyond 1e38" if np.isfinite(value) else "not finite"
+            raise bad_cell(rows.start + row, column, names, f"the number is {what}")
+
+
+def bad_cell(
+    row: int, column: int, names: Sequence[str] | None, why: str, of: str = "row"
+) -> DatasetInvalid:
+    """The refusal of one cell; row and column count from 0 here and from 1 in the message."""
+    name = column + 1 if names is None else names[column]
+    shown = quoted(name) if isinstance(name, str) else str(name)
+    return DatasetInvalid(f"{of} {row + 1}, column {shown}: {why}", row=row + 1, column=name)
+
+
+def narrowed(numbers: np.ndarray) -> np.ndarray:
+    """The same finite numbers as float32 where that holds every one exactly, else as float64.
+
+    Integers beyond 2**53 are rounded to float64.
+    """
+    if numbers.dtype == np.float32:
+        return numbers
+    single = np.empty(numbers.shape, np.float32)
+    for rows in blocks(numbers):
+        double = numbers[rows].astype(np.float64)
+        single[rows] = double
+        if not np.array_equal(single[rows], double):
+            return numbers.astype(np.float64, copy=False)
+    return single
+
+
+def as_inputs(raw: np.ndarray) -> tuple[np.ndarray, bool]:
+    """The rows of an array file, and whether they are pixels.
+
+    uint8 of (n, channels, height, width) or (n, height, width) is pixels and stays uint8; every
+    other real type becomes float32 where that is exact, else float64.
+
+    Raises:
+        DatasetInvalid: no rows, an empty axis, too many axes, or channels that come last.
+    """
+    if raw.size == 0 or not 1 <= raw.ndim <= 4:
+        raise DatasetInvalid(
+            f"inputs of shape {raw.shape}; 1 to 4 axes are read, none of them empty",
+            shape=list(raw.shape),
+        )
+    if raw.dtype == np.uint8 and raw.ndim >= 3:
+        pixels = raw[:, None] if raw.ndim == 3 else raw
+        if pixels.shape[1] > 4:
+            raise DatasetInvalid(
+                f"images of shape {raw.shape[1:]}; they are (channels, height, width), "
+                "with at most 4 channels",
+                shape=list(raw.shape),
+            )
+        return pixels, True
+    check_finite(raw)
+    return narrowed(raw[:, None] if raw.ndim == 1 else raw), False
