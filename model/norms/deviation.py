@@ -1,0 +1,26 @@
+"""The refusal to divide by a deviation of exactly 0, which only eps 0 makes possible."""
+
+import torch
+from torch import Tensor
+
+from model.errors import DeviationZero
+
+
+def refuse_zero(spread: Tensor, unit: str) -> None:
+    """Stop before a division by 0 becomes NaN. Waits for the device: call it for eps 0 alone.
+
+    Args:
+        spread: deviations or variances, one per unit that is normalized.
+        unit: what one element belongs to: "channel", "row", "group".
+
+    Raises:
+        DeviationZero: an element is 0.
+    """
+    zero = torch.nonzero(spread.detach().flatten() == 0).flatten().tolist()
+    if zero:
+        raise DeviationZero(
+            f"{unit} {zero[0]} is constant and eps is 0: there is no deviation to divide by",
+            unit=unit,
+            index=zero[0],
+            constant=len(zero),
+        )
