@@ -1,0 +1,185 @@
+"""The client that awaits: `evalmode.AsyncClient`, the twin of `evalmode.client`.
+
+Only a listing of the same procedures; a test holds the two to the same names and parameters.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+from pydantic import PrivateAttr
+
+from evalmode import checkpoints, datasets, runs, stream
+from evalmode.dressing import dressed
+from evalmode.resources import RunRecord
+from evalmode.steps import Emitting, Request, Steps, fetch
+from evalmode.transport import DEFAULT_URL, Awaiting, options
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class AsyncFront:
+    """Holds the transport that its calls run on."""
+
+    def __init__(self, transport: Awaiting) -> None:
+        self._transport = transport
+
+
+def call(procedure: Callable[P, Steps[T]]) -> Callable[Concatenate[AsyncFront, P], Awaitable[T]]:
+    """A method that performs a procedure and returns what it returns."""
+
+    async def method(front: AsyncFront, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await front._transport.run(procedure(*args, **kwargs))
+
+    return dressed(method, procedure)
+
+
+def each(
+    procedure: Callable[P, Emitting[T]],
+) -> Callable[Concatenate[AsyncFront, P], AsyncIterator[T]]:
+    """A method that yields what a procedure emits."""
+
+    def method(front: AsyncFront, /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
+        return front._transport.iterate(procedure(*args, **kwargs))
+
+    return dressed(method, procedure)
+
+
+def call_run(
+    procedure: Callable[P, Steps[RunRecord]],
+) -> Callable[Concatenate["AsyncRuns", P], "Awaitable[AsyncRun]"]:
+    """A method that returns a run bound to its client."""
+
+    async def method(front: "AsyncRuns", /, *args: P.args, **kwargs: P.kwargs) -> "AsyncRun":
+        return bind(front, await front._transport.run(procedure(*args, **kwargs)))
+
+    return dressed(method, procedure)
+
+
+def each_run(
+    procedure: Callable[P, Emitting[RunRecord]],
+) -> Callable[Concatenate["AsyncRuns", P], "AsyncIterator[AsyncRun]"]:
+    """A method that yields runs bound to their client."""
+
+    def method(
+        front: "AsyncRuns", /, *args: P.args, **kwargs: P.kwargs
+    ) -> "AsyncIterator[AsyncRun]":
+        records = front._transport.iterate(procedure(*args, **kwargs))
+        return (bind(front, record) async for record in records)
+
+    return dressed(method, procedure)
+
+
+class AsyncRuns(AsyncFront):
+    """`client.runs`."""
+
+    create = call_run(runs.create)
+    check = call(runs.check)
+    get = call_run(runs.get)
+    list = each_run(runs.list_all)
+    wait = call_run(runs.wait)
+    cancel = call_run(runs.cancel)
+    pause = call_run(runs.pause)
+    resume = call_run(runs.resume)
+    delete = call(runs.delete)
+    metrics = call(runs.metrics)
+    events = each(stream.events)
+    checkpoints = each(runs.checkpoints)
+    predict = call(runs.predict)
+    predict_file = call(runs.predict_file)
+
+
+def of_this(
+    method: Callable[Concatenate[AsyncRuns, str, P], T],
+) -> Callable[Concatenate["AsyncRunMethods", P], T]:
+    """A method of `client.runs`, asked of the run that it is called on."""
+
+    def asked(run: "AsyncRunMethods", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return method(run._runs, run.id, *args, **kwargs)
+
+    return dressed(asked, method, without=1)
+
+
+class AsyncRunMethods:
+    """What a run can be asked; the service is asked, and nothing changes here."""
+
+    id: str
+    _runs: AsyncRuns
+
+    refresh = of_this(AsyncRuns.get)
+    wait = of_this(AsyncRuns.wait)
+    cancel = of_this(AsyncRuns.cancel)
+    pause = of_this(AsyncRuns.pause)
+    resume = of_this(AsyncRuns.resume)
+    delete = of_this(AsyncRuns.delete)
+    series = of_this(AsyncRuns.metrics)  # the field `metrics` holds the summaries
+    events = of_this(AsyncRuns.events)
+    checkpoints = of_this(AsyncRuns.checkpoints)
+    predict = of_this(AsyncRuns.predict)
+
+
+class AsyncRun(AsyncRunMethods, RunRecord):
+    """A run as it was last seen, bound to its client."""
+
+    _runs: AsyncRuns = PrivateAttr()
+
+
+def bind(front: AsyncRuns, record: RunRecord) -> AsyncRun:
+    """The same run, with methods that ask where it came from."""
+    run = AsyncRun.model_construct(**dict(record))
+    run._runs = front
+    return run
+
+
+class AsyncCheckpoints(AsyncFront):
+    """`client.checkpoints`."""
+
+    get = call(checkpoints.get)
+    download = call(checkpoints.download)
+
+
+class AsyncDatasets(AsyncFront):
+    """`client.datasets`."""
+
+    upload = call(datasets.upload)
+    list = each(datasets.list_all)
+    get = call(datasets.get)
+    delete = call(datasets.delete)
+
+
+class AsyncClient(AsyncFront):
+    """A service of Evalmode. Close it, or use it as a context, in one event loop.
+
+    Args:
+        base_url: where the service is.
+        api_key: sent as a bearer token.
+        timeout: seconds that one exchange may stand still; not the length of a `wait`.
+    """
+
+    def __init__(
+        self, base_url: str = DEFAULT_URL, api_key: str | None = None, timeout: float = 30.0
+    ) -> None:
+        super().__init__(Awaiting(options(base_url, api_key, timeout)))
+        self.runs = AsyncRuns(self._transport)
+        self.checkpoints = AsyncCheckpoints(self._transport)
+        self.datasets = AsyncDatasets(self._transport)
+
+    async def capabilities(self) -> dict[str, Any]:
+        """Networks, norms, datasets, devices and limits of the service."""
+        return await self._transport.run(fetch(Request("GET", "/v1/capabilities"), dict))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._transport.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()

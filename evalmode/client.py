@@ -1,0 +1,182 @@
+"""The client that blocks: `evalmode.Client`. `evalmode.async_client` is its twin that awaits.
+
+Only a listing: what a call takes, does, raises and returns is said where it is written, once
+for both, in `evalmode.runs`, `evalmode.checkpoints`, `evalmode.datasets`, `evalmode.stream`.
+"""
+
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+from pydantic import PrivateAttr
+
+from evalmode import checkpoints, datasets, runs, stream
+from evalmode.dressing import dressed
+from evalmode.resources import RunRecord
+from evalmode.steps import Emitting, Request, Steps, fetch
+from evalmode.transport import DEFAULT_URL, Blocking, options
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Front:
+    """Holds the transport that its calls run on."""
+
+    def __init__(self, transport: Blocking) -> None:
+        self._transport = transport
+
+
+def call(procedure: Callable[P, Steps[T]]) -> Callable[Concatenate[Front, P], T]:
+    """A method that performs a procedure and returns what it returns."""
+
+    def method(front: Front, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return front._transport.run(procedure(*args, **kwargs))
+
+    return dressed(method, procedure)
+
+
+def each(procedure: Callable[P, Emitting[T]]) -> Callable[Concatenate[Front, P], Iterator[T]]:
+    """A method that yields what a procedure emits."""
+
+    def method(front: Front, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+        return front._transport.iterate(procedure(*args, **kwargs))
+
+    return dressed(method, procedure)
+
+
+def call_run(
+    procedure: Callable[P, Steps[RunRecord]],
+) -> Callable[Concatenate["Runs", P], "Run"]:
+    """A method that returns a run bound to its client."""
+
+    def method(front: "Runs", /, *args: P.args, **kwargs: P.kwargs) -> "Run":
+        return bind(front, front._transport.run(procedure(*args, **kwargs)))
+
+    return dressed(method, procedure)
+
+
+def each_run(
+    procedure: Callable[P, Emitting[RunRecord]],
+) -> Callable[Concatenate["Runs", P], "Iterator[Run]"]:
+    """A method that yields runs bound to their client."""
+
+    def method(front: "Runs", /, *args: P.args, **kwargs: P.kwargs) -> "Iterator[Run]":
+        records = front._transport.iterate(procedure(*args, **kwargs))
+        return (bind(front, record) for record in records)
+
+    return dressed(method, procedure)
+
+
+class Runs(Front):
+    """`client.runs`."""
+
+    create = call_run(runs.create)
+    check = call(runs.check)
+    get = call_run(runs.get)
+    list = each_run(runs.list_all)
+    wait = call_run(runs.wait)
+    cancel = call_run(runs.cancel)
+    pause = call_run(runs.pause)
+    resume = call_run(runs.resume)
+    delete = call(runs.delete)
+    metrics = call(runs.metrics)
+    events = each(stream.events)
+    checkpoints = each(runs.checkpoints)
+    predict = call(runs.predict)
+    predict_file = call(runs.predict_file)
+
+
+def of_this(
+    method: Callable[Concatenate[Runs, str, P], T],
+) -> Callable[Concatenate["RunMethods", P], T]:
+    """A method of `client.runs`, asked of the run that it is called on."""
+
+    def asked(run: "RunMethods", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return method(run._runs, run.id, *args, **kwargs)
+
+    return dressed(asked, method, without=1)
+
+
+class RunMethods:
+    """What a run can be asked; the service is asked, and nothing changes here."""
+
+    id: str
+    _runs: Runs
+
+    refresh = of_this(Runs.get)
+    wait = of_this(Runs.wait)
+    cancel = of_this(Runs.cancel)
+    pause = of_this(Runs.pause)
+    resume = of_this(Runs.resume)
+    delete = of_this(Runs.delete)
+    series = of_this(Runs.metrics)  # the field `metrics` holds the summaries
+    events = of_this(Runs.events)
+    checkpoints = of_this(Runs.checkpoints)
+    predict = of_this(Runs.predict)
+
+
+class Run(RunMethods, RunRecord):
+    """A run as it was last seen, bound to its client."""
+
+    _runs: Runs = PrivateAttr()
+
+
+def bind(front: Runs, record: RunRecord) -> Run:
+    """The same run, with methods that ask where it came from."""
+    run = Run.model_construct(**dict(record))
+    run._runs = front
+    return run
+
+
+class Checkpoints(Front):
+    """`client.checkpoints`."""
+
+    get = call(checkpoints.get)
+    download = call(checkpoints.download)
+
+
+class Datasets(Front):
+    """`client.datasets`."""
+
+    upload = call(datasets.upload)
+    list = each(datasets.list_all)
+    get = call(datasets.get)
+    delete = call(datasets.delete)
+
+
+class Client(Front):
+    """A service of Evalmode. Close it, or use it as a context; threads may share it.
+
+    Args:
+        base_url: where the service is.
+        api_key: sent as a bearer token.
+        timeout: seconds that one exchange may stand still; not the length of a `wait`.
+    """
+
+    def __init__(
+        self, base_url: str = DEFAULT_URL, api_key: str | None = None, timeout: float = 30.0
+    ) -> None:
+        super().__init__(Blocking(options(base_url, api_key, timeout)))
+        self.runs = Runs(self._transport)
+        self.checkpoints = Checkpoints(self._transport)
+        self.datasets = Datasets(self._transport)
+
+    def capabilities(self) -> dict[str, Any]:
+        """Networks, norms, datasets, devices and limits of the service."""
+        return self._transport.run(fetch(Request("GET", "/v1/capabilities"), dict))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,184 @@
+"""What the service answers, as typed values; fields that this version does not know are kept.
+
+Knows no HTTP: these are the JSON bodies of the contract and nothing else.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+ENDED = frozenset({"succeeded", "failed", "cancelled"})
+State = Literal[
+    "queued", "running", "pausing", "paused", "stopping", "succeeded", "failed", "cancelled"
+]
+
+
+class Resource(BaseModel):
+    """A value from the service: frozen, tolerant of what a newer service adds."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", protected_namespaces=())
+
+
+class Progress(Resource):
+    """How far a run is, and how old that knowledge is."""
+
+    step: int
+    steps: int
+    fraction: float  # 0 to 1
+    steps_per_second: float | None = None
+    eta_seconds: float | None = None
+    updated_at: datetime | None = None
+
+
+class MetricSummary(Resource):
+    """One metric of a run; None stands for a number that is not finite."""
+
+    last: float | None = None
+    best: float | None = None
+    step: int | None = None
+
+
+class RunError(Resource):
+    """Why a run failed, and whose fault it was."""
+
+    cause: Literal["user", "infra", "code"]
+    reason: str
+    message: str
+
+
+class Finding(Resource):
+    """Something that the owner of a run should know."""
+
+    reason: str
+    severity: Literal["error", "warning", "note"]
+    layer: str | None = None
+    evidence: Mapping[str, Any] = {}
+    remedy: str
+
+
+class RunRecord(Resource):
+    """A run as the service tells it."""
+
+    id: str
+    name: str | None = None
+    state: State
+    outcome: Literal["completed", "diverged"] | None = None
+    spec: Mapping[str, Any]
+    spec_hash: str
+    progress: Progress
+    metrics: Mapping[str, MetricSummary] = {}
+    checkpoint: str | None = None  # id of the newest one that the spec asked for
+    error: RunError | None = None
+    attempts: int = 0
+    device: str | None = None
+    labels: Mapping[str, str] = {}
+    findings: list[Finding] = []  # of the submission
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether the state will never change again."""
+        return self.state in ENDED
+
+
+class Series(Resource):
+    """The points of one metric; None stands for a number that is not finite."""
+
+    steps: list[int]
+    values: list[float | None]
+    sampled: bool  # whether points were left out
+    of: int  # how many there are
+
+
+class Metrics(Resource):
+    """Series by name."""
+
+    series: Mapping[str, Series]
+
+    def __getitem__(self, name: str) -> Series:
+        return self.series[name]
+
+
+class Event(Resource):
+    """One entry of a run's log."""
+
+    seq: int  # 1, 2, 3… within the run
+    at: datetime
+    level: str
+    type: str
+    message: str
+    data: Mapping[str, Any] = {}
+
+
+class StatisticsSummary(Resource):
+    """Which running statistics a checkpoint carries."""
+
+    fingerprint: str
+    layers: Any = None
+
+
+class Checkpoint(Resource):
+    """Weights with their running statistics."""
+
+    id: str
+    run: str | None = None
+    step: int
+    metrics: Mapping[str, float | None] = {}
+    sha256: str
+    bytes: int
+    statistics: StatisticsSummary
+    revision_of: str | None = None
+    spec: Mapping[str, Any] = {}
+
+
+class Dataset(Resource):
+    """Rows with targets."""
+
+    id: str
+    name: str
+    rows: int
+    input_shape: tuple[int, ...]
+    classes: tuple[str, ...] | None = None
+    task: Literal["classification", "regression"]
+    fingerprint: str
+    splits: Any = None
+
+
+class Prediction(Resource):
+    """The answer for one row: a class with its probability, or values."""
+
+    label: str | None = None
+    index: int | None = None
+    probability: float | None = None
+
+
+class Answering(Resource):
+    """What answered: which checkpoint, in which mode, with which running statistics."""
+
+    checkpoint: str
+    mode: str
+    statistics: str
+
+
+class Predictions(Resource):
+    """The answers for rows, in their order."""
+
+    predictions: list[Prediction]
+    model: Answering
+    probabilities: list[list[float]] | None = None
+    logits: list[list[float]] | None = None
+
+    @property
+    def labels(self) -> list[str | None]:
+        """The predicted class of every row."""
+        return [prediction.label for prediction in self.predictions]
+
+
+class Checked(Resource):
+    """What `validate_only` answers: the full spec and what it would cost."""
+
+    spec: Mapping[str, Any]

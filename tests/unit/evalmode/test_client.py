@@ -1,0 +1,46 @@
+import inspect
+import subprocess
+import sys
+
+import pytest
+
+import evalmode
+from evalmode import async_client, client
+
+TWINS = ["Runs", "RunMethods", "Checkpoints", "Datasets", "Client"]
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_the_two_clients_offer_the_same(name: str) -> None:
+    here = _public(getattr(client, name))
+    there = _public(getattr(async_client, f"Async{name}"))
+    assert here == there
+    assert here
+
+
+def _public(kind: type) -> dict[str, list[str]]:
+    return {
+        name: list(inspect.signature(method).parameters)
+        for name, method in inspect.getmembers(kind, inspect.isfunction)
+        if not name.startswith("_")
+    }
+
+
+def test_a_call_shows_the_parameters_and_the_text_of_what_it_does() -> None:
+    runs = client.Client().runs
+    assert list(inspect.signature(runs.wait).parameters) == ["run", "timeout", "poll"]
+    assert list(inspect.signature(client.Run.wait).parameters) == ["self", "timeout", "poll"]
+    assert (runs.wait.__doc__ or "").startswith("Wait until a run has ended")
+
+
+def test_the_public_names_are_the_two_clients_and_their_error() -> None:
+    assert evalmode.__all__ == ["AsyncClient", "Client", "EvalmodeApiError"]
+
+
+def test_the_client_loads_no_torch_and_no_server() -> None:
+    code = (
+        "import sys, evalmode; evalmode.Client();"
+        "heavy = {'torch', 'celery', 'fastapi', 'sqlalchemy', 'sklearn'} & set(sys.modules);"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
