@@ -52,13 +52,12 @@ class S3Files:
 
     def open(self, key: str) -> BinaryIO:
         """A handle that reads ahead and refuses to mix two versions of the object."""
+        address = self._address(key)
         with _outages(key):
-            return cast(
-                BinaryIO,
-                self._s3.open(
-                    self._address(key), "rb", block_size=READ_AHEAD_BYTES, cache_type="readahead"
-                ),
-            )
+            file = self._s3.open(address, block_size=READ_AHEAD_BYTES, cache_type="readahead")
+            if file.details["type"] != "file":
+                raise FileNotFoundError(key)
+            return cast(BinaryIO, file)
 
     def read_range(self, key: str, start: int, length: int) -> Iterator[bytes]:
         """Ranged requests of a few mebibytes, handed on in blocks of one."""
