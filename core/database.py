@@ -18,6 +18,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, 
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
+from core.clock import READ_ONLY
 from core.errors import DatabaseUnavailable
 from core.group_commit import TROUBLE, GroupCommit
 from core.migrations.upgrade import upgrade
@@ -231,8 +232,10 @@ def _set_up_sqlite(engine: Engine, begin: str, pragmas: tuple[str, ...]) -> None
     """Make transactions explicit: the driver's own begin comes too late to keep a read true."""
 
     @event.listens_for(engine, "connect")
-    def on_connect(driver: Any, _: Any) -> None:
+    def on_connect(driver: Any, record: Any) -> None:
         driver.isolation_level = None
+        if "query_only=ON" in pragmas:
+            record.info[READ_ONLY] = True
         first = (f"busy_timeout={BUSY_MILLISECONDS}", "journal_mode=WAL")
         for pragma in (*first, *pragmas):
             driver.execute(f"PRAGMA {pragma}").close()

@@ -72,7 +72,7 @@ class GroupCommit:
         return waiting.answer
 
     def close(self) -> None:
-        """Finish and answer everything that waits, then end the thread. Closing twice is allowed."""
+        """Answer everything that waits, then end the thread. Closing twice is allowed."""
         with self._lock:
             self._closed = True
             thread = self._thread

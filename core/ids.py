@@ -1,4 +1,4 @@
-"""Identifiers: a prefix that says what it names, and a UUIDv7, so that id order is creation order."""
+"""Identifiers: a prefix that says what it names, then a UUIDv7: id order is creation order."""
 
 import re
 from typing import Literal

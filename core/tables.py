@@ -172,6 +172,7 @@ idempotency = Table(
     Column("resource_id", String(40)),  # null while the first request is in flight
     Column("created_at", Double, nullable=False),
     Index("ix_idempotency_created_at", "created_at"),
+    Index("ix_idempotency_resource", "resource_id"),
 )
 
 clocks = Table(

@@ -213,6 +213,7 @@ def _idempotency() -> None:
         sa.PrimaryKeyConstraint("scope", "key", name=op.f("pk_idempotency")),
     )
     op.create_index("ix_idempotency_created_at", "idempotency", ["created_at"])
+    op.create_index("ix_idempotency_resource", "idempotency", ["resource_id"])
 
 
 def _clocks() -> None:

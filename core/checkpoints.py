@@ -1,0 +1,149 @@
+"""Records of checkpoints: which file, which statistics, which scores. It opens no file.
+
+Points saved only to resume from are no checkpoints: they are in the run's row alone, so that
+a fault never changes what is listed or served.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, insert, select
+
+from core.clock import now
+from core.errors import BadCursor, CheckpointNotFound
+from core.ids import is_id, new_id
+from core.tables import checkpoints, runs
+
+MAX_PAGE = 100
+
+
+@dataclass(frozen=True)
+class NewCheckpoint:
+    """A file in the store that has been loaded again and scored."""
+
+    step: int  # optimizer steps done
+    key: str  # of the safetensors file
+    sha256: str  # of its bytes, in hex
+    bytes: int
+    fingerprint: str  # of the running statistics
+    norm_layers: int  # how many layers have some
+    weights_hash: str  # of everything but the statistics
+    metrics: dict[str, Any]  # scored in eval mode from the loaded file; null where not finite
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a checkpoint comes from."""
+
+    spec: dict[str, Any]
+    run_id: str | None = None  # null: trained elsewhere
+    epoch: int = 0  # of the claim that wrote it
+    revision_of: str | None = None  # the checkpoint whose weights these are
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights with their running statistics, as recorded."""
+
+    id: str
+    run_id: str | None
+    step: int
+    epoch: int
+    key: str
+    sha256: str
+    bytes: int
+    fingerprint: str
+    norm_layers: int
+    weights_hash: str
+    metrics: dict[str, Any]
+    spec: dict[str, Any]
+    revision_of: str | None
+    created_at: float
+
+
+@dataclass(frozen=True)
+class Page:
+    """Newest first."""
+
+    data: list[Checkpoint]
+    has_more: bool
+
+
+_INSERT = insert(checkpoints)
+_GET = select(checkpoints).where(checkpoints.c.id == bindparam("checkpoint"))
+
+
+def insert_one(connection: Connection, new: NewCheckpoint, origin: Origin) -> str:
+    """Record a checkpoint and return its id. Runs add theirs by `core.claims.add_checkpoint`."""
+    checkpoint_id = new_id("ckpt")
+    came = {"run_id": origin.run_id, "epoch": origin.epoch, "revision_of": origin.revision_of}
+    row = came | vars(new) | {"spec": origin.spec, "created_at": now(connection)}
+    connection.execute(_INSERT, row | {"id": checkpoint_id})
+    return checkpoint_id
+
+
+def get(connection: Connection, checkpoint_id: str) -> Checkpoint:
+    """The checkpoint with this id.
+
+    Raises:
+        CheckpointNotFound: there is none.
+    """
+    if not is_id("ckpt", checkpoint_id):
+        raise CheckpointNotFound()
+    row = connection.execute(_GET, {"checkpoint": checkpoint_id}).one_or_none()
+    if row is None:
+        raise CheckpointNotFound()
+    return _from_row(row)
+
+
+def at_step(connection: Connection, run_id: str, step: int) -> Checkpoint | None:
+    """What a run trained up to `step`, revisions aside; None where it kept nothing there."""
+    trained = checkpoints.c.revision_of.is_(None)
+    query = select(checkpoints).where(checkpoints.c.run_id == run_id, trained)
+    row = connection.execute(query.where(checkpoints.c.step == step)).first()
+    return None if row is None else _from_row(row)
+
+
+def page(
+    connection: Connection, run_id: str | None = None, limit: int = 20, after: str | None = None
+) -> Page:
+    """One page of the checkpoints of a run, or of all, newest first.
+
+    Args:
+        limit: 1 to 100.
+        after: id of the last one of the page before.
+
+    Raises:
+        BadCursor: `after` is no checkpoint of this list.
+    """
+    if not 1 <= limit <= MAX_PAGE:
+        raise ValueError(f"expected a limit of 1 to {MAX_PAGE}, got {limit}")
+    query = select(checkpoints).order_by(checkpoints.c.id.desc()).limit(limit + 1)
+    if run_id is not None:
+        query = query.where(checkpoints.c.run_id == run_id)
+    if after is not None:
+        query = query.where(checkpoints.c.id < _cursor(connection, run_id, after))
+    rows = connection.execute(query).all()
+    return Page([_from_row(row) for row in rows[:limit]], len(rows) > limit)
+
+
+def keys(connection: Connection, run_id: str) -> frozenset[str]:
+    """Every key that the records of a run name: its checkpoints and its resume point."""
+    listed = select(checkpoints.c.key).where(checkpoints.c.run_id == run_id)
+    saved = select(runs.c.checkpoint_key, runs.c.resume_key).where(runs.c.id == run_id)
+    resume = [key for row in connection.execute(saved) for key in row if key is not None]
+    return frozenset(resume) | frozenset(connection.execute(listed).scalars())
+
+
+def _cursor(connection: Connection, run_id: str | None, after: str) -> str:
+    try:
+        found = get(connection, after)
+    except CheckpointNotFound as error:
+        raise BadCursor() from error
+    if run_id is not None and found.run_id != run_id:
+        raise BadCursor()
+    return found.id
+
+
+def _from_row(row: Row[Any]) -> Checkpoint:
+    return Checkpoint(**row._mapping)

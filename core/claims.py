@@ -1,0 +1,333 @@
+"""What an owner does with a run: claim it, keep it, report, and let go of it.
+
+A claim counts the run's epoch up. Every later write of that owner is a compare-and-set on
+(id, epoch) while the run is owned; where it fails the owner is fenced and must stop at once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import isfinite
+from typing import Any, Literal
+
+from sqlalchemy import Connection, bindparam, case, func, null, or_, select, update
+
+from core import checkpoints, metrics
+from core.checkpoints import NewCheckpoint, Origin
+from core.clock import lease_now, now
+from core.events import NewEvent, append, record
+from core.metrics import Point
+from core.moves import INTERRUPTED, NO_OWNER, change
+from core.owned import OWNED_VALUES, is_owned, keep, let_go, locked_owned, owned_update
+from core.record import ResumePoint, Run, from_row
+from core.runs import SPEC_VERSION
+from core.states import Outcome, State
+from core.tables import runs
+from core.told import claimed, differs, ended, failed, freed, measured, saved
+
+__all__ = ["NewCheckpoint", "Owner", "Point", "Report", "ResumePoint"]
+
+_LET_GO = {  # where a run goes when its owner lets go of it before its end
+    State.RUNNING: State.QUEUED,
+    State.PAUSING: State.PAUSED,
+    State.STOPPING: State.CANCELLED,
+}
+
+_METRICS = select(runs.c.metrics).where(runs.c.id == bindparam("run"))
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who claims a run, before its trainer has started."""
+
+    worker_id: str
+    host: str
+    device: str  # cpu, or the name of the GPU
+    pid: int | None = None  # of the trainer; `attach` names it once it has started
+    pid_start: int | None = None  # kernel ticks after boot, so that no stranger is killed
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an owner tells about once a second."""
+
+    step: int  # optimizer steps done
+    steps_per_second: float | None = None
+    points: Sequence[Point] = ()  # since the report before
+
+
+def next_queued(
+    connection: Connection, device: Literal["cpu", "gpu"], gpu_alive: bool, threads: int = 64
+) -> Run | None:
+    """The run that a free slot should claim: interrupted ones first, then the oldest.
+
+    Args:
+        device: what the slot has. `auto` runs go to a GPU while a GPU worker is alive.
+        threads: CPU threads the slot can reserve.
+    """
+    devices = ["cuda", "auto"] if device == "gpu" else ["cpu"] if gpu_alive else ["cpu", "auto"]
+    query = select(runs).where(
+        runs.c.state == State.QUEUED.value,
+        runs.c.device.in_(devices),
+        runs.c.not_before <= now(connection),
+        runs.c.threads <= threads,
+        runs.c.spec_version <= SPEC_VERSION,
+    )
+    row = connection.execute(query.order_by(runs.c.turn, runs.c.id).limit(1)).one_or_none()
+    return None if row is None else from_row(row)
+
+
+def claim(connection: Connection, run_id: str, owner: Owner, lease_seconds: float) -> Run | None:
+    """Become the owner of a queued run; None where another was faster or it may not start yet.
+
+    Points that a dead owner wrote beyond the resume point are gone afterwards: they are
+    written again, exactly as they were.
+    """
+    at = now(connection)
+    holder: dict[str, Any] = {"worker_id": owner.worker_id, "host": owner.host, "pid": owner.pid}
+    holder |= {"pid_start": owner.pid_start, "worker_device": owner.device}
+    lease = {"lease_until": lease_now(connection) + lease_seconds, "epoch": runs.c.epoch + 1}
+    start = {"state": State.RUNNING.value, "attempts": runs.c.attempts + 1, "progress_at": at}
+    start |= {"started_at": func.coalesce(runs.c.started_at, at)}
+    start |= {"step": func.coalesce(runs.c.resume_step, 0), "steps_per_second": None}
+    waits = (runs.c.state == State.QUEUED.value) & (runs.c.not_before <= at)
+    values = holder | lease | start
+    run = change(connection, (runs.c.id == run_id) & waits, values, claimed)
+    if run is None or run.attempts == 1:
+        return run
+    return _rewound(connection, run)
+
+
+def attach(connection: Connection, run_id: str, epoch: int, pid: int, pid_start: int) -> State:
+    """Name the trainer process, so that it can be killed before anybody else claims its run.
+
+    Raises:
+        Fenced: the claim is over.
+    """
+    return keep(connection, run_id, epoch, {"pid": pid, "pid_start": pid_start})
+
+
+def renew(connection: Connection, run_id: str, epoch: int, lease_seconds: float) -> State:
+    """Hold the run for `lease_seconds` from now; its state says what its users wish.
+
+    Raises:
+        Fenced: the claim is over.
+    """
+    until = lease_now(connection) + lease_seconds
+    return keep(connection, run_id, epoch, {"lease_until": until})
+
+
+def report(connection: Connection, run_id: str, epoch: int, told: Report) -> State:
+    """Write progress and metric points, sum them up in the run's row, and log them.
+
+    Raises:
+        Fenced: the claim is over.
+    """
+    speed = told.steps_per_second
+    values: dict[str, Any] = {"step": told.step, "progress_at": now(connection)}
+    values["steps_per_second"] = speed if speed is not None and isfinite(speed) else None
+    if not told.points:
+        return keep(connection, run_id, epoch, values)
+    # Nobody but this owner changes the summary, so it may be read before the comparison.
+    before = connection.execute(_METRICS, {"run": run_id}).scalar() or {}
+    values["metrics"] = metrics.summed(before, told.points)
+    values["last_seq"] = runs.c.last_seq + 1
+    row = owned_update(connection, run_id, epoch, values)
+    metrics.add(connection, run_id, told.points)
+    names = {point.name for point in told.points}
+    new = {name: entry for name, entry in values["metrics"].items() if name in names}
+    event = measured(told.step, values["steps_per_second"], new)
+    record(connection, run_id, row.last_seq, event)
+    return State(row.state)
+
+
+def save_resume(
+    connection: Connection, run_id: str, epoch: int, point: ResumePoint
+) -> frozenset[str]:
+    """Make two files the ones that training resumes from.
+
+    Returns:
+        The keys of the former resume point that no record names any more: delete those files
+        after the commit.
+
+    Raises:
+        Fenced: the claim is over, or a later step counts already.
+    """
+    former = checkpoints.keys(connection, run_id)
+    values = {"resume_step": point.step, "resume_key": point.resume_key}
+    values |= {"resume_sha256": point.resume_sha256}
+    values |= {"checkpoint_key": point.checkpoint_key}
+    values |= {"checkpoint_sha256": point.checkpoint_sha256}
+    rises = or_(runs.c.resume_step.is_(None), runs.c.resume_step <= point.step)
+    owned_update(connection, run_id, epoch, values, rises)
+    return former - checkpoints.keys(connection, run_id)
+
+
+def drop_resume(connection: Connection, run_id: str, epoch: int, why: str) -> frozenset[str]:
+    """Give up a resume point that cannot be read: this claim trains from step 0.
+
+    Returns:
+        As `save_resume`.
+
+    Raises:
+        Fenced: the claim is over.
+    """
+    former = checkpoints.keys(connection, run_id)
+    names = ("resume_step", "resume_key", "resume_sha256", "checkpoint_key", "checkpoint_sha256")
+    values: dict[str, Any] = dict.fromkeys(names) | {"step": 0, "metrics": {}, "crash_step": -1}
+    keep(connection, run_id, epoch, values)
+    metrics.delete_beyond(connection, run_id, -1)
+    append(connection, run_id, NewEvent("warning", why, "warning", {"epoch": epoch}))
+    return former - checkpoints.keys(connection, run_id)
+
+
+def add_checkpoint(connection: Connection, run_id: str, epoch: int, new: NewCheckpoint) -> str:
+    """List a checkpoint that the spec asked for and return its id.
+
+    A step that has one keeps it: what is listed never changes, whatever died in between.
+
+    Raises:
+        Fenced: the claim is over.
+    """
+    run = locked_owned(connection, run_id, epoch)
+    listed = checkpoints.at_step(connection, run_id, new.step)
+    if listed is not None:
+        if listed.sha256 != new.sha256:
+            append(connection, run_id, differs(listed.id, new.step))
+        return listed.id
+    origin = Origin(run.spec, run_id, epoch)
+    checkpoint_id = checkpoints.insert_one(connection, new, origin)
+    values = {"checkpoint_id": checkpoint_id}
+    change(connection, is_owned(run_id, epoch), values, lambda _: saved(checkpoint_id, new))
+    return checkpoint_id
+
+
+def finish(
+    connection: Connection,
+    run_id: str,
+    epoch: int,
+    outcome: Outcome,
+    data: dict[str, Any] | None = None,
+) -> Run:
+    """End a run that was trained; one that was asked to cancel meanwhile is cancelled.
+
+    Args:
+        data: of the event, JSON-ready.
+
+    Raises:
+        Fenced: the claim is over.
+    """
+    stopping = runs.c.state == State.STOPPING.value
+    done = runs.c.steps if outcome is Outcome.COMPLETED else runs.c.step
+    values: dict[str, Any] = NO_OWNER | {
+        "state": case((stopping, State.CANCELLED.value), else_=State.SUCCEEDED.value),
+        "outcome": case((stopping, null()), else_=outcome.value),
+        "step": case((stopping, runs.c.step), else_=done),
+        "finished_at": now(connection),
+    }
+    about = {"outcome": outcome.value, "epoch": epoch} | (data or {})
+    return let_go(connection, run_id, epoch, values, lambda run: ended(run, about))
+
+
+def fail(connection: Connection, run_id: str, epoch: int, error: dict[str, str]) -> Run:
+    """End a run that cannot be trained.
+
+    Args:
+        error: cause (user, infra or code), reason (stable UPPER_SNAKE) and message.
+
+    Raises:
+        Fenced: the claim is over.
+    """
+    values = NO_OWNER | _failed(connection, error)
+    return let_go(connection, run_id, epoch, values, lambda _: failed(error, {"epoch": epoch}))
+
+
+def release(
+    connection: Connection, run_id: str, epoch: int, reason: str, delay_seconds: float = 0
+) -> Run:
+    """Let go of a run before its end: at a shutdown, or because its users wished it.
+
+    A running one waits for the next owner, a pausing one is paused, a stopping one cancelled.
+
+    Args:
+        reason: a sentence for the run's log.
+        delay_seconds: how long nobody may claim it, where what failed needs time.
+
+    Raises:
+        Fenced: the claim is over.
+    """
+    run = locked_owned(connection, run_id, epoch)
+    values = _freed(connection, run) | {"not_before": now(connection) + delay_seconds}
+    about = {"reason": reason, "epoch": epoch}
+    return let_go(connection, run_id, epoch, values, lambda run: freed(run, about))
+
+
+def lost(connection: Connection, run_id: str, epoch: int, detail: str, max_crashes: int) -> Run:
+    """Take a run from an owner that died, as `release` does, and count it.
+
+    The count starts again at 1 when the resume step has risen since the loss before; a
+    running run whose count passes `max_crashes` fails, for it would kill its owners for ever.
+
+    Args:
+        detail: how the owner died, for the run's log.
+
+    Raises:
+        Fenced: the claim is over already.
+    """
+    run = locked_owned(connection, run_id, epoch)
+    crashes, step = _crashes(connection, run)
+    counted = {"crashes": crashes, "crash_step": step}
+    about: dict[str, Any] = {"reason": detail, "epoch": epoch, "crashes": crashes}
+    if run.state is State.RUNNING and crashes > max_crashes:
+        error = _poison(crashes, detail)
+        values = NO_OWNER | _failed(connection, error) | counted
+        return let_go(connection, run_id, epoch, values, lambda _: failed(error, about))
+    values = _freed(connection, run) | counted
+    return let_go(connection, run_id, epoch, values, lambda run: freed(run, about))
+
+
+def expired(connection: Connection, grace_seconds: float) -> list[Run]:
+    """The owned runs whose lease ended more than `grace_seconds` ago."""
+    limit = lease_now(connection) - grace_seconds
+    query = select(runs).where(runs.c.state.in_(OWNED_VALUES), runs.c.lease_until < limit)
+    return [from_row(row) for row in connection.execute(query.order_by(runs.c.id))]
+
+
+def owned_by_host(connection: Connection, host: str) -> list[Run]:
+    """The owned runs whose trainer is on this host, dead or alive."""
+    query = select(runs).where(runs.c.state.in_(OWNED_VALUES), runs.c.host == host)
+    return [from_row(row) for row in connection.execute(query.order_by(runs.c.id))]
+
+
+def _rewound(connection: Connection, run: Run) -> Run:
+    """A run whose points and summary are those of its resume step."""
+    beyond = run.resume.step if run.resume else -1
+    if metrics.delete_beyond(connection, run.id, beyond) == 0:
+        return run
+    summary = metrics.summary(connection, run.id)
+    connection.execute(update(runs).where(runs.c.id == run.id).values(metrics=summary))
+    return replace(run, metrics=summary)
+
+
+def _freed(connection: Connection, run: Run) -> dict[str, Any]:
+    target = _LET_GO[run.state]
+    values = NO_OWNER | {"state": target.value, "turn": INTERRUPTED}
+    if target is State.CANCELLED:
+        values["finished_at"] = now(connection)
+    return values
+
+
+def _failed(connection: Connection, error: dict[str, str]) -> dict[str, Any]:
+    return {"state": State.FAILED.value, "error": error, "finished_at": now(connection)}
+
+
+def _crashes(connection: Connection, run: Run) -> tuple[int, int]:
+    """The count with this loss, and the step it happened at."""
+    before = connection.execute(select(runs.c.crash_step).where(runs.c.id == run.id)).scalar()
+    step = run.resume.step if run.resume else -1
+    has_risen = before is None or step > before
+    return (1 if has_risen else run.crashes + 1), step
+
+
+def _poison(crashes: int, detail: str) -> dict[str, str]:
+    message = f"Its trainer was lost {crashes} times without progress; the last time: {detail}"
+    return {"cause": "infra", "reason": "POISON_RUN", "message": message}
