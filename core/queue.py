@@ -129,8 +129,7 @@ class Hints:
         try:
             options = {**_TRANSPORT, "socket_timeout": 1}  # somebody waits for this answer
             with self._app.connection_for_read(transport_options=options) as connection:
-                connection.connect()
-                return _waiting(connection.channel(), queue)
+                return _waiting(_open_channel(connection), queue)
         except _UNREACHABLE:
             return None
 
@@ -207,9 +206,13 @@ class _Link:
 
     def _connect(self) -> Producer:
         self._connection = self._app.connection_for_write()
-        self._connection.connect()  # once; `default_channel` would retry without end
-        self._producer = Producer(self._connection.channel())
+        self._producer = Producer(_open_channel(self._connection))
         return self._producer
+
+
+def _open_channel(connection: Connection) -> Any:
+    # Two tries at once, where kombu's own way is to wait in between or to try without end.
+    return connection.ensure_connection(max_retries=1, interval_start=0).channel()
 
 
 def _waiting(channel: Any, queue: QueueName) -> int:
