@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from model import spec
-from model.norms.deviation import refuse_zero
+from model.norms.deviation import refuse_zero, widened
 
 
 class BatchNorm(nn.Module):
@@ -139,7 +139,7 @@ class BatchNorm(nn.Module):
 
     def _train(self, x: Tensor) -> Tensor:
         """The formulas themselves, for conventions that torch's kernel does not have."""
-        wide = _wide(x)
+        wide = widened(x)
         axes = [0, *range(2, x.dim())]
         n = x.numel() // self.num_features
         shrink = (n - 1) / n if self.convention.normalize == "biased" else 1.0
@@ -174,7 +174,7 @@ class BatchNorm(nn.Module):
             divisor = self.running_spread + self.eps
         else:
             divisor = (self.running_spread + self.eps).sqrt()
-        return self._affine(_wide(x), self.running_mean, divisor).to(x.dtype)
+        return self._affine(widened(x), self.running_mean, divisor).to(x.dtype)
 
     def _affine(self, x: Tensor, mean: Tensor, divisor: Tensor) -> Tensor:
         along = (-1, *(1,) * (x.dim() - 2))
@@ -189,8 +189,3 @@ class BatchNorm(nn.Module):
         return ", ".join(
             (str(self.num_features), *(f"{f}={getattr(self.convention, f)}" for f in fields))
         )
-
-
-def _wide(x: Tensor) -> Tensor:
-    """x in a type that can hold the sum of a batch."""
-    return x if x.dtype == torch.float64 else x.float()

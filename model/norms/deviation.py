@@ -1,9 +1,14 @@
-"""The refusal to divide by a deviation of exactly 0, which only eps 0 makes possible."""
+"""Care for the spread that a norm divides by: its precision, and that it is not 0."""
 
 import torch
 from torch import Tensor
 
 from model.errors import DeviationZero
+
+
+def widened(x: Tensor) -> Tensor:
+    """x in a type that can hold a sum of squares: float64 as it is, all others as float32."""
+    return x if x.dtype == torch.float64 else x.float()
 
 
 def refuse_zero(spread: Tensor, unit: str) -> None:

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model import spec
-from model.norms.deviation import refuse_zero
+from model.norms.deviation import refuse_zero, widened
 
 
 class GroupNorm(nn.Module):
@@ -63,7 +63,7 @@ class GroupNorm(nn.Module):
                 f"got input of shape {tuple(x.shape)}"
             )
         if self.eps == 0 and self.training:
-            spread = x.reshape(len(x), self.groups, -1).float().var(2, correction=0)
+            spread = widened(x).reshape(len(x), self.groups, -1).var(2, correction=0)
             refuse_zero(spread.amin(0), "group")
         return F.group_norm(x, self.groups, self.weight, self.bias, self.eps)
 

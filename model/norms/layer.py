@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model import spec
-from model.norms.deviation import refuse_zero
+from model.norms.deviation import refuse_zero, widened
 
 
 class LayerNorm(nn.Module):
@@ -57,7 +57,7 @@ class LayerNorm(nn.Module):
         if x.shape[1:] != self.shape:
             raise ValueError(f"expected rows of shape {self.shape}, got {tuple(x.shape[1:])}")
         if self.eps == 0 and self.training:
-            refuse_zero(x.flatten(1).float().var(1, correction=0), "row")
+            refuse_zero(widened(x).flatten(1).var(1, correction=0), "row")
         return F.layer_norm(x, self.shape, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:

@@ -58,3 +58,9 @@ def test_what_cannot_be_grouped_is_refused_in_words():
 
 def test_printing_names_the_convention():
     assert repr(norm(eps=0.5)) == "GroupNorm(6, groups=2, eps=0.5, affine=True)"
+
+
+def test_a_small_spread_in_float64_is_not_taken_for_none():
+    x = 1 + 1e-10 * draw(3, 6)
+
+    assert torch.isfinite(norm(eps=0.0)(x)).all()

@@ -62,3 +62,9 @@ def test_rows_of_another_shape_are_refused():
 
 def test_printing_names_the_convention():
     assert repr(norm((6,), eps=0.5)) == "LayerNorm((6,), eps=0.5, affine=True)"
+
+
+def test_a_small_spread_in_float64_is_not_taken_for_none():
+    x = 1 + 1e-10 * draw(3, 6)
+
+    assert torch.isfinite(norm((6,), eps=0.0)(x)).all()
