@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, bindparam, insert, select
 from core.clock import now
 from core.errors import BadCursor, CheckpointNotFound
 from core.ids import is_id, new_id
+from core.states import ENDED
 from core.tables import checkpoints, runs
 
 MAX_PAGE = 100
@@ -128,9 +129,13 @@ def page(
 
 
 def keys(connection: Connection, run_id: str) -> frozenset[str]:
-    """Every key that the records of a run name: its checkpoints and its resume point."""
+    """Every key that the records of a run name: its checkpoints and, until it ends, its resume
+    point.
+    """
     listed = select(checkpoints.c.key).where(checkpoints.c.run_id == run_id)
-    saved = select(runs.c.checkpoint_key, runs.c.resume_key).where(runs.c.id == run_id)
+    saved = select(runs.c.checkpoint_key, runs.c.resume_key).where(
+        runs.c.id == run_id, runs.c.state.not_in(ENDED)
+    )
     resume = [key for row in connection.execute(saved) for key in row if key is not None]
     return frozenset(resume) | frozenset(connection.execute(listed).scalars())
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any, Literal
 
-from sqlalchemy import Connection, bindparam, case, func, null, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, case, func, null, or_, select, update
+from sqlalchemy.sql.elements import ColumnElement
 
 from core import checkpoints, metrics
 from core.checkpoints import NewCheckpoint, Origin
@@ -53,6 +54,7 @@ class Report:
     step: int  # optimizer steps done
     steps_per_second: float | None = None
     points: Sequence[Point] = ()  # since the report before
+    evaluated: bool = False  # held-out rows were scored, which the run's log tells
 
 
 def next_queued(
@@ -66,14 +68,18 @@ def next_queued(
     """
     devices = ["cuda", "auto"] if device == "gpu" else ["cpu"] if gpu_alive else ["cpu", "auto"]
     query = select(runs).where(
-        runs.c.state == State.QUEUED.value,
-        runs.c.device.in_(devices),
-        runs.c.not_before <= now(connection),
-        runs.c.threads <= threads,
-        runs.c.spec_version <= SPEC_VERSION,
+        _claimable(connection), runs.c.device.in_(devices), runs.c.threads <= threads
     )
     row = connection.execute(query.order_by(runs.c.turn, runs.c.id).limit(1)).one_or_none()
     return None if row is None else from_row(row)
+
+
+def waiting(connection: Connection, gpu_alive: bool) -> dict[Literal["cpu", "gpu"], int]:
+    """How many queued runs each queue's workers could claim now."""
+    query = select(runs.c.device, func.count()).where(_claimable(connection))
+    found = {device: int(count) for device, count in connection.execute(query.group_by("device"))}
+    either, cpu, gpu = (found.get(device, 0) for device in ("auto", "cpu", "cuda"))
+    return {"cpu": cpu + (0 if gpu_alive else either), "gpu": gpu + (either if gpu_alive else 0)}
 
 
 def claim(connection: Connection, run_id: str, owner: Owner, lease_seconds: float) -> Run | None:
@@ -117,7 +123,7 @@ def renew(connection: Connection, run_id: str, epoch: int, lease_seconds: float)
 
 
 def report(connection: Connection, run_id: str, epoch: int, told: Report) -> State:
-    """Write progress and metric points, sum them up in the run's row, and log them.
+    """Write progress and metric points, sum them up in the run's row, and log evaluations.
 
     Raises:
         Fenced: the claim is over.
@@ -130,9 +136,12 @@ def report(connection: Connection, run_id: str, epoch: int, told: Report) -> Sta
     # Nobody but this owner changes the summary, so it may be read before the comparison.
     before = connection.execute(_METRICS, {"run": run_id}).scalar() or {}
     values["metrics"] = metrics.summed(before, told.points)
-    values["last_seq"] = runs.c.last_seq + 1
+    if told.evaluated:
+        values["last_seq"] = runs.c.last_seq + 1
     row = owned_update(connection, run_id, epoch, values)
     metrics.add(connection, run_id, told.points)
+    if not told.evaluated:
+        return State(row.state)
     names = {point.name for point in told.points}
     new = {name: entry for name, entry in values["metrics"].items() if name in names}
     event = measured(told.step, values["steps_per_second"], new)
@@ -222,6 +231,7 @@ def finish(
         "state": case((stopping, State.CANCELLED.value), else_=State.SUCCEEDED.value),
         "outcome": case((stopping, null()), else_=outcome.value),
         "step": case((stopping, runs.c.step), else_=done),
+        "steps_per_second": runs.c.steps_per_second,  # the last reading stays
         "finished_at": now(connection),
     }
     about = {"outcome": outcome.value, "epoch": epoch} | (data or {})
@@ -296,6 +306,14 @@ def owned_by_host(connection: Connection, host: str) -> list[Run]:
     """The owned runs whose trainer is on this host, dead or alive."""
     query = select(runs).where(runs.c.state.in_(OWNED_VALUES), runs.c.host == host)
     return [from_row(row) for row in connection.execute(query.order_by(runs.c.id))]
+
+
+def _claimable(connection: Connection) -> ColumnElement[bool]:
+    return and_(
+        runs.c.state == State.QUEUED.value,
+        runs.c.not_before <= now(connection),
+        runs.c.spec_version <= SPEC_VERSION,
+    )
 
 
 def _rewound(connection: Connection, run: Run) -> Run:

@@ -219,6 +219,11 @@ class Settings(BaseSettings):
         """Age of the last renewal at which an owner stops by itself: two thirds of the lease."""
         return self.lease_seconds * 2 / 3
 
+    @property
+    def alive_seconds(self) -> float:
+        """Silence after which a worker counts as gone: three heartbeats."""
+        return self.heartbeat_seconds * 3
+
 
 def load(**given: Any) -> Settings:
     """Read the settings; `given` fields (from a command line) win over the environment.

@@ -1,0 +1,84 @@
+"""Everything a worker process needs, wired in one place."""
+
+import os
+from dataclasses import dataclass
+
+from celery import Celery
+
+from core import claims, datasets, logs
+from core.claims import Owner
+from core.database import Database
+from core.files import open_store
+from core.ids import new_id
+from core.queue import Hints, build
+from core.settings import Settings
+from core.workers import Worker
+from worker import forkserver
+from worker.devices import Cores, Devices, Gpus, find_gpus
+from worker.member import Member
+from worker.services import Services
+from worker.slots import Slots
+from worker.tasks import register
+
+log = logs.get(__name__)
+
+
+@dataclass(frozen=True)
+class Process:
+    """A wired worker."""
+
+    app: Celery
+    services: Services
+    member: Member
+    num_slots: int
+
+    def close(self) -> None:
+        """Leave and let go of everything."""
+        self.member.end()
+        self.services.hints.close()
+        self.services.database.close()
+        self.services.files.close()
+
+
+def create(settings: Settings, visible_devices: str | None) -> Process:
+    """Open everything, warm it, and return a worker that is ready to listen.
+
+    Args:
+        visible_devices: the value of CUDA_VISIBLE_DEVICES.
+
+    Raises:
+        RuntimeError: a GPU worker without a GPU, or a trainer that cannot be imported.
+    """
+    forkserver.launch()
+    services = Services(
+        settings, Database(settings.database_url), open_store(settings), Hints(settings)
+    )
+    services.database.migrate()
+    datasets.ensure_builtin(services.database, services.files)
+    gpus = find_gpus(visible_devices) if settings.worker_queue == "gpu" else []
+    if settings.worker_queue == "gpu" and not gpus:
+        raise RuntimeError("a gpu worker was asked for, and this machine shows no CUDA device")
+    devices: Devices = Gpus(gpus) if gpus else Cores(settings.slots)
+    num_slots = len(gpus) or settings.slots
+    worker = Worker(
+        services.worker_id,
+        services.host,
+        os.getpid(),
+        settings.worker_queue,
+        num_slots,
+        tuple(gpus),
+    )
+    app = build(settings)
+    member = Member(services, worker)
+    register(app, member, Slots(services, devices))
+    _warm(services)
+    return Process(app, services, member, num_slots)
+
+
+def _warm(services: Services) -> None:
+    """Make the first run as fast as the others: statements compiled, broker and trainer up."""
+    forkserver.warm()
+    services.hints.warm()
+    nobody = Owner(services.worker_id, services.host, "cpu")
+    services.database.write(lambda c: claims.claim(c, new_id("run"), nobody, 1.0), durable=False)
+    services.database.read(lambda c: claims.next_queued(c, "cpu", False))

@@ -1,0 +1,86 @@
+"""Where trainers come from: a forkserver that has imported everything and done nothing.
+
+A process forked from one that has run torch may hang in its first parallel operation; a
+cold one takes seconds to import torch. The forkserver has only imported, so its children
+start in milliseconds and are as good as new.
+"""
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from typing import Any
+
+from worker.channel import Channel
+
+PRELOAD = ["worker.trainer"]
+PR_SET_PDEATHSIG = 1
+
+
+def context() -> ForkServerContext:
+    """The context that trainers are started from."""
+    forks = multiprocessing.get_context("forkserver")
+    forks.set_forkserver_preload(PRELOAD)
+    return forks
+
+
+def launch() -> None:
+    """Start the forkserver, which begins to import; does not wait for it."""
+    context()
+    forkserver.ensure_running()
+
+
+def start(
+    target: Callable[["Connection[Any, Any]", str], None], text: str
+) -> tuple[ForkServerProcess, Channel]:
+    """Start `target(connection, text)` in a child of the forkserver."""
+    forks = context()
+    here, there = forks.Pipe()
+    process = forks.Process(target=target, args=(there, text), daemon=False)
+    process.start()
+    there.close()
+    return process, Channel(here)
+
+
+def warm() -> None:
+    """Return once the forkserver has imported and a child has answered.
+
+    Raises:
+        RuntimeError: the forkserver could not import the trainer (the library hides why).
+    """
+    process, channel = start(_report_preload, "")
+    try:
+        loaded = channel.receive()["loaded"]
+    except EOFError:
+        loaded = False
+    process.join()
+    channel.close()
+    if not loaded:
+        raise RuntimeError("the forkserver could not import worker.trainer")
+
+
+def pid() -> int | None:
+    """Process id of the forkserver, once it runs."""
+    found: int | None = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+    return found
+
+
+def die_with_forkserver() -> None:
+    """Own session, and SIGKILL from the kernel when the forkserver ends.
+
+    The kernel binds this signal to the thread that forked; the forkserver has only one.
+    """
+    os.setsid()
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    parent = multiprocessing.parent_process()
+    if parent is not None and not parent.is_alive():
+        os._exit(0)
+
+
+def _report_preload(connection: "Connection[Any, Any]", text: str) -> None:
+    Channel(connection).send("preload", loaded="worker.trainer" in sys.modules)

@@ -1,0 +1,170 @@
+"""Writes checkpoints and resume points from a thread, so that training goes on meanwhile.
+
+A file is written, flushed and moved to its place; a checkpoint is then loaded again, as
+serving will load it, and scored before it is reported. Nothing counts until the
+supervisor has written it into the run's row.
+"""
+
+import hashlib
+import json
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from core.files import FileStore
+from model.checkpoint import About, Written, load, read, to_bytes, write
+from model.data.dataset import Facts
+from model.spec import RunSpec
+from model.training.arrays import Arrays, Part
+from model.training.evaluate import evaluate
+from model.training.loop import ResumePoint, Snapshot
+from model.training.losses import loss_function
+from model.training.resume import Position
+from worker.assignment import Assignment, ResumeFiles
+from worker.channel import Channel
+from worker.lease import Lifeline
+
+
+class Saver:
+    """One save at a time; a new one waits for the one before.
+
+    Args:
+        assignment: names the run and the claim that files belong to.
+        files: where they go.
+        channel: where they are reported.
+        lifeline: asked before a file takes its place.
+        scored: the rows that a checkpoint is scored on.
+    """
+
+    def __init__(
+        self,
+        assignment: Assignment,
+        files: FileStore,
+        channel: Channel,
+        lifeline: Lifeline,
+        about: "RunAbout",
+    ) -> None:
+        self._folder = f"runs/{assignment.run}/e{assignment.epoch}"
+        self._files, self._channel, self._lifeline = files, channel, lifeline
+        self._about = about
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="saver")
+        self._last: Future[None] | None = None
+
+    def is_free(self) -> bool:
+        """Whether a save would begin at once."""
+        return self._last is None or self._last.done()
+
+    def save(self, point: ResumePoint, snapshot: Snapshot | None) -> None:
+        """Save a resume point, and with a snapshot a checkpoint, in the background."""
+        self.wait()
+        self._last = self._thread.submit(self._save, point, snapshot)
+
+    def wait(self) -> None:
+        """Return once nothing is being saved.
+
+        Raises:
+            OSError, CheckpointRefused: what the last save ran into.
+        """
+        if self._last is not None:
+            self._last.result()
+            self._last = None
+
+    def checkpoint(self, snapshot: Snapshot) -> dict[str, Any]:
+        """Write, load again, score: what the record of a checkpoint holds."""
+        written, key = self._write(snapshot)
+        return {
+            "step": snapshot.step,
+            "key": key,
+            "sha256": written.sha256,
+            "bytes": written.num_bytes,
+            "fingerprint": written.statistics,
+            "weights_hash": written.weights,
+            "norm_layers": written.norm_layers,
+            "metrics": self._score(key, written.sha256),
+        }
+
+    def _save(self, point: ResumePoint, snapshot: Snapshot | None) -> None:
+        step = point.position.step
+        state_sha256, state_key = self._write_state(point)
+        record = self.checkpoint(snapshot) if snapshot else None
+        if record is None:
+            written, key = self._write(Snapshot(step, point.network))
+            sha256 = written.sha256
+        else:
+            sha256, key = record["sha256"], record["key"]
+        resume = {
+            "step": step,
+            "checkpoint_key": key,
+            "checkpoint_sha256": sha256,
+            "resume_key": state_key,
+            "resume_sha256": state_sha256,
+        }
+        self._channel.send("saved", resume=resume, checkpoint=record)
+
+    def _write(self, snapshot: Snapshot) -> tuple[Written, str]:
+        name = f"step-{snapshot.step}.safetensors"
+        written = write(
+            self._files.scratch() / name, snapshot.tensors, self._about.at(snapshot.step)
+        )
+        return written, self._put(written.path, name)
+
+    def _write_state(self, point: ResumePoint) -> tuple[str, str]:
+        name = f"step-{point.position.step}.resume.safetensors"
+        content = to_bytes(point.state, {"position": json.dumps(point.position.to_json())})
+        path = self._scratch(name)
+        path.write_bytes(content)
+        return hashlib.sha256(content).hexdigest(), self._put(path, name)
+
+    def _scratch(self, name: str) -> Path:
+        return self._files.scratch() / f"{self._folder.replace('/', '-')}-{name}"
+
+    def _put(self, path: Path, name: str) -> str:
+        self._lifeline.check()
+        key = f"{self._folder}/{name}"
+        self._files.put(path, key)
+        return key
+
+    def _score(self, key: str, sha256: str) -> dict[str, float | None]:
+        loaded = load(self._files.local(key), sha256)
+        return self._about.score(loaded.network)
+
+
+class RunAbout:
+    """What every checkpoint of a run shares, and the rows that score it."""
+
+    def __init__(self, spec: RunSpec, facts: Facts, arrays: Arrays) -> None:
+        self._spec, self._facts, self._arrays = spec, facts, arrays
+
+    def at(self, step: int) -> About:
+        """The metadata of the checkpoint at a step."""
+        return About(self._spec, self._facts, self._arrays.scaling, step)
+
+    def score(self, network: torch.nn.Module) -> dict[str, float | None]:
+        """Loss and accuracy of an eval-mode network, by metric name; null if not finite."""
+        assert self._spec.loss is not None
+        loss = loss_function(self._spec.loss.kind)
+        scores: dict[str, float | None] = {}
+        for name, part in self._parts():
+            for key, value in evaluate(network, loss, part).items():
+                scores[f"{name}_{key}"] = value if abs(value) < float("inf") else None
+        return scores
+
+    def _parts(self) -> list[tuple[str, Part]]:
+        arrays = self._arrays
+        held_out = [("validation", arrays.validation), ("test", arrays.test)]
+        return [(n, part.cpu()) for n, part in held_out if len(part)] or [
+            ("train", arrays.train.cpu())
+        ]
+
+
+def read_resume(files: ResumeFiles) -> ResumePoint:
+    """A resume point from its two files, their checksums verified.
+
+    Raises:
+        ChecksumMismatch, CheckpointRefused: a file is not what was written.
+    """
+    network, _ = read(Path(files.checkpoint), files.checkpoint_sha256)
+    state, metadata = read(Path(files.state), files.state_sha256)
+    return ResumePoint(network, state, Position.from_json(metadata["position"]))

@@ -1,0 +1,226 @@
+"""One trainer process per run: start it, write down what it reports, pass wishes on, reap it.
+
+Every write is a compare-and-set on the run's epoch. The first one that fails means that
+another owner may have begun: the trainer is killed and nothing more is written.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing import connection
+from typing import Any
+
+from sqlalchemy import Connection
+
+from core import claims, events, logs, runs
+from core.claims import NewCheckpoint, Point, Report, ResumePoint
+from core.errors import DatabaseUnavailable, Fenced
+from core.record import Run
+from core.states import Outcome, State
+from worker import trainer
+from worker.assign import assign
+from worker.channel import Message
+from worker.forkserver import start
+from worker.lease import Wish
+from worker.pace import Pace
+from worker.services import Services, started_at
+from worker.tidy import delete_files, delete_unnamed
+
+POLL_SECONDS = 0.1
+RETRY_SECONDS = 1.0
+WISHES: dict[State, Wish] = {State.PAUSING: "pause", State.STOPPING: "stop"}
+
+log = logs.get(__name__)
+
+
+class Supervisor:
+    """Owns one claim of one run until its trainer has ended.
+
+    Args:
+        services: this worker.
+        run: as claimed; its epoch is the token of every write.
+        visible_device: the CUDA device of this slot; None trains on the CPU.
+    """
+
+    def __init__(self, services: Services, run: Run, visible_device: str | None) -> None:
+        self._services, self._run, self._visible_device = services, run, visible_device
+        self._wish: Wish | None = None
+        self._kill_at = float("inf")
+        self._has_let_go = False  # the last word of this claim is in the records
+        self._pace = Pace(run.step)
+
+    def supervise(self) -> None:
+        """Train the run; returns once its trainer has ended and the records say so."""
+        with logs.bound(run=self._run.id, epoch=self._run.epoch):
+            try:
+                with assign(self._services, self._run, self._visible_device) as assignment:
+                    self._train(assignment.to_json())
+            except Fenced:
+                log.warning("another owner may have begun")
+
+    def _train(self, text: str) -> None:
+        self._process, self._channel = start(trainer.main, text)
+        pid = self._process.pid
+        assert pid is not None
+        try:
+            self._own(claims.attach, pid, started_at(pid), durable=False)
+            self._watch()
+            self._process.join(self._services.settings.shutdown_seconds)
+            if not self._has_let_go:
+                self._let_go_of_a_dead_trainer()
+        finally:
+            self._kill()
+            self._channel.close()
+
+    def _watch(self) -> None:
+        """Handle messages until the trainer has ended and its pipe is empty."""
+        polled_at = 0.0
+        sources: list[Any] = [self._channel.connection, self._process.sentinel]
+        while True:
+            ready = connection.wait(sources, POLL_SECONDS)
+            if self._channel.connection in ready:
+                try:
+                    self._handle(self._channel.receive())
+                except (EOFError, OSError):
+                    return
+            elif ready:
+                return
+            if time.monotonic() - polled_at >= POLL_SECONDS:
+                polled_at = time.monotonic()
+                self._pass_wish_on()
+
+    def _handle(self, message: Message) -> None:
+        handlers: dict[str, Callable[[Message], None]] = {
+            "alive": self._on_alive,
+            "report": self._on_report,
+            "saved": self._on_saved,
+            "ended": self._on_ended,
+            "failed": self._on_failed,
+            "released": self._on_released,
+            "unreadable": self._on_unreadable,
+        }
+        handlers[message["kind"]](message)
+
+    def _on_alive(self, message: Message) -> None:
+        try:
+            lease = self._services.settings.lease_seconds
+            self._own_once(claims.renew, lease, durable=False)
+        except DatabaseUnavailable:
+            return  # not renewed: the trainer fences itself when this goes on
+        self._tell("renewed", at=message["at"])
+
+    def _on_report(self, message: Message) -> None:
+        points = [Point(**point) for point in message["points"]]
+        rate = self._pace.rate(message["step"], message["at"])
+        self._own(
+            claims.report,
+            Report(message["step"], rate, points, message["evaluated"]),
+            durable=False,
+        )
+        if message["first"]:
+            self._own(_note_first_step, message["step"], message["at"], durable=False)
+
+    def _on_saved(self, message: Message) -> None:
+        if message["checkpoint"]:
+            self._own(claims.add_checkpoint, NewCheckpoint(**message["checkpoint"]))
+        replaced = self._own(claims.save_resume, ResumePoint(**message["resume"]))
+        delete_files(self._services, replaced)
+
+    def _on_ended(self, message: Message) -> None:
+        record = message["checkpoint"]
+        checkpoint = NewCheckpoint(**record) if record else None
+        self._own(_finish, Outcome(message["outcome"]), message["step"], checkpoint)
+        self._has_let_go = True
+        delete_unnamed(self._services, self._run.id)
+
+    def _on_unreadable(self, message: Message) -> None:
+        why = f"The resume point cannot be read, training begins again: {message['message']}"
+        delete_files(self._services, self._own(claims.drop_resume, why))
+        self._own(claims.release, why)
+        self._has_let_go = True
+
+    def _on_failed(self, message: Message) -> None:
+        error = {name: message[name] for name in ("cause", "reason", "message")}
+        self._own(claims.fail, error)
+        self._has_let_go = True
+        delete_unnamed(self._services, self._run.id)
+
+    def _on_released(self, message: Message) -> None:
+        self._own(claims.release, message["detail"], message["delay"])
+        self._has_let_go = True
+
+    def _let_go_of_a_dead_trainer(self) -> None:
+        detail = f"the trainer ended with status {self._process.exitcode}"
+        log.warning(detail)
+        if self._wish is not None:
+            # It was asked to end and did not manage in time: no crash of the run's own.
+            self._own(claims.release, detail)
+        else:
+            self._own(claims.lost, detail, self._services.settings.max_crashes)
+
+    def _pass_wish_on(self) -> None:
+        wish = self._wanted()
+        if wish is not None and wish != self._wish:
+            self._wish = wish
+            self._kill_at = time.monotonic() + self._services.settings.shutdown_seconds
+            self._tell(wish)
+        if time.monotonic() > self._kill_at:
+            self._kill()
+
+    def _wanted(self) -> Wish | None:
+        try:
+            state = self._services.database.read(lambda c: runs.get(c, self._run.id)).state
+        except DatabaseUnavailable:
+            state = State.RUNNING
+        if state in WISHES:
+            return WISHES[state]
+        return "shutdown" if self._services.draining.is_set() else None
+
+    def _own(self, write: Callable[..., Any], *values: Any, durable: bool = True) -> Any:
+        """Write as the owner; waits for a database that is away, and is fenced if too late."""
+        while True:
+            try:
+                return self._own_once(write, *values, durable=durable)
+            except DatabaseUnavailable:
+                log.warning("the database does not answer")
+                time.sleep(RETRY_SECONDS)
+
+    def _own_once(self, write: Callable[..., Any], *values: Any, durable: bool) -> Any:
+        def work(c: Connection) -> Any:
+            return write(c, self._run.id, self._run.epoch, *values)
+
+        return self._services.database.write(work, durable=durable)
+
+    def _tell(self, kind: str, **values: Any) -> None:
+        with suppress(OSError):  # it has ended; the watch will see
+            self._channel.send(kind, **values)
+
+    def _kill(self) -> None:
+        """End the trainer and whatever it started, and wait for it."""
+        pid = self._process.pid
+        assert pid is not None
+        if self._process.is_alive():
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)
+            self._process.kill()
+        self._process.join()
+
+
+def _finish(
+    c: Connection,
+    run_id: str,
+    epoch: int,
+    outcome: Outcome,
+    step: int,
+    checkpoint: NewCheckpoint | None,
+) -> None:
+    """The last checkpoint and the end of the run in one transaction: both count or neither."""
+    named = claims.add_checkpoint(c, run_id, epoch, checkpoint) if checkpoint else None
+    claims.finish(c, run_id, epoch, outcome, {"step": step, "checkpoint": named})
+
+
+def _note_first_step(c: Connection, run_id: str, epoch: int, step: int, at: float) -> None:
+    data = {"step": step, "at": at, "epoch": epoch}
+    events.append(c, run_id, events.NewEvent("training", "It took its first step.", data=data))

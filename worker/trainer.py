@@ -1,0 +1,154 @@
+"""The trainer: a child process that trains one run and reports over its pipe.
+
+It holds no connection to records or queue. Importing this module does nothing else: the
+forkserver imports it once, and every trainer starts from there.
+"""
+
+import logging
+import os
+import time
+from dataclasses import asdict
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch._dynamo  # the first optimizer object would import it: a second of a run's start
+
+from core.errors import EvalmodeError
+from core.files import open_store
+from core.settings import Settings
+from model.data.dataset import load as load_dataset
+from model.errors import CheckpointRefused, ModelError
+from model.plan import Limits, check
+from model.spec import RunSpec
+from model.training.arrays import prepare
+from model.training.loop import Happening, Point, Training
+from worker.assignment import Assignment
+from worker.channel import Channel
+from worker.forkserver import die_with_forkserver
+from worker.lease import Lifeline
+from worker.saver import RunAbout, Saver, read_resume
+
+ACCEPTED = Limits(max_parameters=2**63, max_memory_bytes=2**63)  # the API's limits were checked
+
+log = logging.getLogger(__name__)
+
+
+def main(connection: "Connection[Any, Any]", text: str) -> None:
+    """Train one assignment; what became of it is the last message on the pipe."""
+    die_with_forkserver()
+    channel = Channel(connection)
+    assignment = Assignment.from_json(text)
+    lifeline = Lifeline(channel, assignment.timing)
+    lifeline.start()
+    try:
+        Trainer(assignment, channel, lifeline).train()
+    except MemoryError as error:
+        _fail(channel, "infra", "OUT_OF_MEMORY", error)
+    except torch.OutOfMemoryError as error:
+        _fail(channel, "infra", "OUT_OF_MEMORY", error)
+    except Unreadable as error:
+        channel.send("unreadable", message=str(error))
+    except ModelError as error:
+        _fail(channel, "user", error.reason, error)
+    except (OSError, EvalmodeError) as error:
+        # A full disk or an unreachable store passes: the run goes back to the queue.
+        channel.send("released", delay=60.0, detail=f"{type(error).__name__}: {error}")
+    except Exception as error:
+        log.exception("the trainer failed")
+        _fail(channel, "code", "TRAINER_FAILED", error)
+
+
+class Unreadable(Exception):
+    """The files of the resume point are not what was written."""
+
+
+class Trainer:
+    """Drives one `Training` and decides what is written when."""
+
+    def __init__(self, assignment: Assignment, channel: Channel, lifeline: Lifeline) -> None:
+        self.assignment, self.channel, self.lifeline = assignment, channel, lifeline
+        self._points: list[Point] = []
+        self._reported_at = self._saved_at = time.monotonic()
+
+    def train(self) -> None:
+        """Train until the end or until the supervisor wishes otherwise."""
+        self._prepare()
+        for happening in self.training.run():
+            self.lifeline.moved()
+            self.lifeline.check()
+            self._take(happening)
+            if happening.ended:
+                self._end(happening)
+            elif self.lifeline.wish:
+                self._give_back()
+                return
+
+    def _prepare(self) -> None:
+        device = self._open_device()
+        spec = RunSpec.model_validate(self.assignment.spec)
+        torch.set_num_threads(spec.threads)
+        dataset = load_dataset(Path(self.assignment.dataset))
+        checked = check(spec, dataset.facts, ACCEPTED)
+        arrays = prepare(dataset, spec, device)
+        self.training = Training(checked, arrays, device)
+        self._resume()
+        self._first = self.training.step + 1
+        files = open_store(Settings.model_validate(self.assignment.settings))
+        about = RunAbout(spec, dataset.facts, arrays)
+        self.saver = Saver(self.assignment, files, self.channel, self.lifeline, about)
+
+    def _resume(self) -> None:
+        if self.assignment.resume:
+            try:
+                point = read_resume(self.assignment.resume)
+            except (CheckpointRefused, FileNotFoundError) as error:
+                raise Unreadable(str(error)) from error
+            self.training.resume(point)
+
+    def _open_device(self) -> torch.device:
+        if self.assignment.visible_device is not None:
+            # CUDA reads this at its first use, which is later than here.
+            os.environ["CUDA_VISIBLE_DEVICES"] = self.assignment.visible_device  # noqa: TID251
+        return torch.device(self.assignment.device)
+
+    def _take(self, happening: Happening) -> None:
+        now = time.monotonic()
+        self._points += happening.points
+        is_first = happening.step == self._first
+        is_due = now - self._reported_at > self.assignment.timing.metrics
+        if is_first or happening.evaluated or happening.ended or is_due:
+            self._report(happening, is_first)
+        if happening.ended:
+            return
+        is_late = now - self._saved_at > self.assignment.timing.resume
+        if happening.snapshot or (is_late and self.saver.is_free()):
+            self.saver.save(self.training.resume_point(), happening.snapshot)
+            self._saved_at = now
+
+    def _report(self, happening: Happening, is_first: bool) -> None:
+        self.channel.send(
+            "report",
+            step=happening.step,
+            at=time.time(),
+            first=is_first,
+            evaluated=happening.evaluated,
+            points=[asdict(point) for point in self._points],
+        )
+        self._points, self._reported_at = [], time.monotonic()
+
+    def _end(self, happening: Happening) -> None:
+        self.saver.wait()
+        record = self.saver.checkpoint(happening.snapshot) if happening.snapshot else None
+        self.channel.send("ended", outcome=happening.ended, step=happening.step, checkpoint=record)
+
+    def _give_back(self) -> None:
+        if self.lifeline.wish != "stop":
+            self.saver.save(self.training.resume_point(), None)
+            self.saver.wait()
+        self.channel.send("released", delay=0.0, detail=self.lifeline.wish)
+
+
+def _fail(channel: Channel, cause: str, reason: str, error: BaseException) -> None:
+    channel.send("failed", cause=cause, reason=reason, message=str(error) or type(error).__name__)
