@@ -30,7 +30,9 @@ def assemble(
             targets=len(targets.values),
         )
     if len(inputs) < 2:
-        raise DatasetInvalid(f"{len(inputs)} rows; a dataset needs at least 2", rows=len(inputs))
+        raise DatasetInvalid(
+            f"a dataset needs at least 2 rows, this one has {len(inputs)}", rows=len(inputs)
+        )
     if targets.classes is not None:
         check_classes(targets.classes, limits)
     return describe(inputs, targets.values, targets.classes, images=images, train_rows=train_rows)

@@ -4,6 +4,7 @@ Knows no file format; whoever read the numbers says what a column is called.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import BinaryIO
 
 import numpy as np
 
@@ -11,14 +12,18 @@ from model.data.options import Limits
 from model.errors import DatasetInvalid, DatasetTooLarge
 
 #: Beyond this, differences of two values leave float32.
-LARGEST = 1e38
+LARGEST = np.float64(1e38)
 _BLOCK_VALUES = 2**20
+_READ_BYTES = 2**20
 
 
-def quoted(name: str) -> str:
-    """A name from a file, safe and short enough for a message."""
+def shown(name: str) -> str:
+    """A name from a file, safe and short enough for a message: escaped, 60 characters at most."""
     short = name if len(name) <= 60 else name[:57] + "..."
-    return "'" + short.encode("unicode_escape").decode("ascii") + "'"
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
+        for letter in short
+    )
 
 
 def check_size(rows: int, columns: int, value_bytes: int, limits: Limits) -> None:
@@ -38,6 +43,22 @@ def check_size(rows: int, columns: int, value_bytes: int, limits: Limits) -> Non
             raise DatasetTooLarge(
                 f"{size} {unit}, at most {limit} are accepted", size=size, limit=limit, unit=unit
             )
+
+
+def read_values(file: BinaryIO, count: int, dtype: np.dtype) -> tuple[np.ndarray, int]:
+    """Read `count` values to the end of a file, after `check_size`.
+
+    Returns:
+        The values, and the bytes found: fewer than theirs where the file ends early, one more
+        where it goes on. Reading on is also what makes an archive compare its checksum.
+    """
+    values = np.empty(count, dtype)
+    buffer = values.view(np.uint8).data
+    found = 0
+    while found < len(buffer) and (block := file.read(min(_READ_BYTES, len(buffer) - found))):
+        buffer[found : found + len(block)] = block
+        found += len(block)
+    return values, found + len(file.read(1))
 
 
 def blocks(array: np.ndarray) -> Iterator[slice]:
@@ -65,13 +86,11 @@ def check_finite(inputs: np.ndarray, names: Sequence[str] | None = None) -> None
             raise bad_cell(rows.start + row, column, names, f"the number is {what}")
 
 
-def bad_cell(
-    row: int, column: int, names: Sequence[str] | None, why: str, of: str = "row"
-) -> DatasetInvalid:
+def bad_cell(row: int, column: int, names: Sequence[str] | None, why: str) -> DatasetInvalid:
     """The refusal of one cell; row and column count from 0 here and from 1 in the message."""
-    name = column + 1 if names is None else names[column]
-    shown = quoted(name) if isinstance(name, str) else str(name)
-    return DatasetInvalid(f"{of} {row + 1}, column {shown}: {why}", row=row + 1, column=name)
+    name = column + 1 if names is None else shown(names[column])
+    title = name if names is None else f"'{name}'"
+    return DatasetInvalid(f"row {row + 1}, column {title}: {why}", row=row + 1, column=name)
 
 
 def narrowed(numbers: np.ndarray) -> np.ndarray:

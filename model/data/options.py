@@ -11,7 +11,7 @@ class Limits:
     #: Rows of the dataset.
     max_rows: int = 10_000_000
     #: Numbers in one row: columns of a table, pixels times channels of an image.
-    max_columns: int = 2**20
+    max_columns: int = 2**22
     #: Columns of a CSV or Parquet file.
     max_table_columns: int = 2**16
     #: Numbers in all input rows together.

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from model.data.dataset import Dataset
-from model.data.inputs import check_size, quoted
+from model.data.inputs import check_size, shown
 from model.data.options import Limits, ReadOptions
 from model.data.table import (
     check_columns,
@@ -94,8 +94,8 @@ def _check_schema(schema: pa.Schema, target: int) -> None:
         if not is_number(kind) and not (index == target and is_text(kind)):
             wanted = "numbers or text" if index == target else "numbers"
             raise DatasetInvalid(
-                f"column {quoted(column.name)} holds {quoted(str(kind))}, not {wanted}",
-                column=column.name,
+                f"column '{shown(column.name)}' holds {shown(str(kind))}, not {wanted}",
+                column=shown(column.name),
             )
 
 

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from model.data.assemble import assemble
 from model.data.dataset import Dataset
-from model.data.inputs import bad_cell, check_finite, check_size, narrowed, quoted
+from model.data.inputs import bad_cell, check_finite, check_size, narrowed, shown
 from model.data.options import Limits
 from model.data.targets import (
     Targets,
@@ -47,11 +47,11 @@ def check_names(names: Sequence[str]) -> list[str]:
             raise DatasetInvalid(f"column {number} has no name", column=number)
         if first.setdefault(name, number) != number:
             raise DatasetInvalid(
-                f"columns {first[name]} and {number} are both called {quoted(name)}", column=number
+                f"columns {first[name]} and {number} are both called '{shown(name)}'", column=number
             )
     if len(names) < 2:
         raise DatasetInvalid(
-            f"{len(names)} column; a feature and a target are needed, separated by a comma",
+            f"a feature and a target column are needed, separated by a comma; found {len(names)}",
             columns=len(names),
         )
     return list(names)
@@ -65,9 +65,11 @@ def find_target(names: list[str], target: str | None) -> int:
     """
     if target is not None and target in names:
         return names.index(target)
-    shown = ", ".join(quoted(name) for name in names[:10]) + (", ..." if len(names) > 10 else "")
-    why = "no target column is given" if target is None else f"no column {quoted(target)}"
-    raise DatasetInvalid(f"{why}; the columns are {shown}", column=target)
+    first = ", ".join(f"'{shown(name)}'" for name in names[:10])
+    more = ", ..." if len(names) > 10 else ""
+    wanted = None if target is None else shown(target)
+    why = "no target column is given" if target is None else f"no column '{wanted}'"
+    raise DatasetInvalid(f"{why}; the columns are {first}{more}", column=wanted)
 
 
 def from_columns(

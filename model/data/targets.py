@@ -3,12 +3,13 @@
 Knows no file format. Integers and text are classes, floats are quantities.
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from model.data.inputs import check_finite, quoted
+from model.data.inputs import check_finite, shown
 from model.data.options import Limits
 from model.errors import DatasetInvalid, DatasetTooLarge
 from model.spec import plain_text
@@ -81,10 +82,17 @@ def as_targets(raw: np.ndarray, limits: Limits) -> Targets:
     if is_number:
         return number_targets(raw)
     if raw.dtype.kind == "U":
-        names, indices = np.unique(raw.ravel(), return_inverse=True)
-        check_class_count(len(names), limits)
-        return text_classes([str(name) for name in names], indices)
+        return _unicode_classes(raw.ravel(), limits)
     return integer_classes(raw.ravel(), limits)
+
+
+def _unicode_classes(raw: np.ndarray, limits: Limits) -> Targets:
+    """numpy's own text: 4 bytes a character, which may be none of Unicode's."""
+    if raw.view(np.uint32).max() > sys.maxunicode:
+        raise DatasetInvalid("targets hold text that is not Unicode")
+    names, indices = np.unique(raw, return_inverse=True)
+    check_class_count(len(names), limits)
+    return text_classes([str(name) for name in names], indices)
 
 
 def check_classes(classes: tuple[str, ...], limits: Limits) -> None:
@@ -118,8 +126,8 @@ def check_class_count(count: int, limits: Limits) -> None:
 
 def _check_class_name(name: str) -> None:
     if not name.strip() or len(name) > _NAME_CHARACTERS:
-        raise DatasetInvalid(f"class {quoted(name)}: a name has 1 to 200 visible characters")
+        raise DatasetInvalid(f"class '{shown(name)}': a name has 1 to 200 visible characters")
     try:
         plain_text(name)
     except ValueError as error:
-        raise DatasetInvalid(f"class {quoted(name)}: {error}") from error
+        raise DatasetInvalid(f"class '{shown(name)}': {error}") from error
