@@ -6,7 +6,6 @@ numbers; `model.networks.init` gives the weights their values, or a checkpoint d
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import assert_never
 
 import torch
 from torch import nn
@@ -94,8 +93,6 @@ class _Builder:
                 sent = planned.projection
                 projection = None if sent is None else self.module(sent)
                 return Residual(self.sequence(planned.branch), projection)
-            case layer:
-                assert_never(layer)
 
     def convolution(self, layer: spec.Conv2d, channels: int) -> Conv2d:
         return Conv2d(
@@ -117,8 +114,6 @@ class _Builder:
                 return LayerNorm(shape, norm, device=self.device, dtype=self.dtype)
             case spec.GroupNorm():
                 return GroupNorm(shape[0], norm, device=self.device, dtype=self.dtype)
-            case _:
-                assert_never(norm)
 
 
 def _pool(layer: spec.Pool) -> nn.Module:
@@ -129,5 +124,3 @@ def _pool(layer: spec.Pool) -> nn.Module:
             return nn.AvgPool2d(layer.kernel_size, layer.stride)
         case "global_avg":
             return nn.AdaptiveAvgPool2d(1)
-        case kind:
-            assert_never(kind)
