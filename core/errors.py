@@ -1,26 +1,26 @@
 """Everything that can go wrong with records and files, as one tree; it knows no HTTP codes.
 
-    EvalmodeError                  reason, message, and every value the message used
-    +-- NotFound                   there is nothing under this id
-    |   +-- RunNotFound
-    |   +-- DatasetNotFound
-    |   +-- CheckpointNotFound
-    |   +-- FileMissing            a key without bytes in the file store
-    +-- Conflict                   the record exists, but its present state forbids this
-    |   +-- MoveForbidden          pause, resume or cancel from a state that has no such move
-    |   +-- RunNotEnded            only an ended run can be deleted
-    |   +-- CheckpointNotReady     the run has no checkpoint yet
-    |   +-- DatasetInUse           a run that has not ended reads it
-    |   +-- DatasetBuiltIn         built-in datasets are always there, under their own names
-    +-- Fenced                     the caller no longer owns the run: stop at once
-    +-- IdempotencyMismatch        a key that was used with another body
-    +-- IdempotencyInFlight        a key whose first request has not ended
-    +-- BadCursor                  `after` names nothing in this list
-    +-- Unavailable                try again later
-        +-- QueueFull              as many runs wait as are allowed to
-        +-- DatabaseUnavailable    no answer from the database
-        +-- StoreUnavailable       no answer from the file store
-        +-- DiskLow                too few free bytes to accept work
+EvalmodeError                  reason, message, and every value the message used
++-- NotFound                   there is nothing under this id
+|   +-- RunNotFound
+|   +-- DatasetNotFound
+|   +-- CheckpointNotFound
+|   +-- FileMissing            a key without bytes in the file store
++-- Conflict                   the record exists, but its present state forbids this
+|   +-- MoveForbidden          pause, resume or cancel from a state that has no such move
+|   +-- RunNotEnded            only an ended run can be deleted
+|   +-- CheckpointNotReady     the run has no checkpoint yet
+|   +-- DatasetInUse           a run that has not ended reads it
+|   +-- DatasetBuiltIn         built-in datasets are always there, under their own names
++-- Fenced                     the caller no longer owns the run: stop at once
++-- IdempotencyMismatch        a key that was used with another body
++-- IdempotencyInFlight        a key whose first request has not ended
++-- BadCursor                  `after` names nothing in this list
++-- Unavailable                try again later
+    +-- QueueFull              as many runs wait as are allowed to
+    +-- DatabaseUnavailable    no answer from the database
+    +-- StoreUnavailable       no answer from the file store
+    +-- DiskLow                too few free bytes to accept work
 """
 
 from typing import Any
