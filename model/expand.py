@@ -26,6 +26,7 @@ from model.spec import (
 )
 
 Asked = tuple[str, Layer]  # the field of the spec, and the layer it asks for
+MAX_DEPTH = 16  # residuals inside residuals: every level takes Python frames in a forward pass
 
 
 def expand(
@@ -96,6 +97,9 @@ class _Expansion:
 
     def residual(self, layer: Residual, name: str, path: str, shape: Shape) -> PlannedLayer:
         """`x + branch(x)`, x sent through a projection where one is asked for."""
+        if name.count(".branch.") >= MAX_DEPTH:
+            message = f"residuals may lie inside each other {MAX_DEPTH} deep, not deeper"
+            raise SpecRefused(path, message, limit=MAX_DEPTH)
         branch = self.chain(_numbered(path, layer.layers), f"{name}.branch.", shape)
         after = branch[-1].output_shape if branch else shape
         projection = None

@@ -23,6 +23,7 @@ __all__ = ["Checked", "Limits", "Memory", "Plan", "PlannedLayer", "check", "plan
 
 TOO_LARGE = "MODEL_TOO_LARGE"
 TAIL_OF_ONE = "BN_TAIL_BATCH_ONE"
+MAX_LAYERS = 2_000  # every layer, also inside residuals
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ def plan(spec: RunSpec, facts: Facts) -> Plan:
     if parameters == 0:
         raise SpecRefused("network", "no layer has a parameter: there is nothing to train")
     every = [inner for layer in layers for inner in layer.walk()]
+    _refuse_size("layers", len(every), MAX_LAYERS)
     return Plan(
         layers,
         parameters,
@@ -155,7 +157,7 @@ def _refuse_size(what: str, computed: int, limit: int) -> None:
     if computed > limit:
         raise SpecRefused(
             "network",
-            f"the run needs {computed} {what}; at most {limit} are allowed",
+            f"the network needs {computed} {what}; at most {limit} are allowed",
             TOO_LARGE,
             computed=computed,
             limit=limit,

@@ -21,9 +21,10 @@ def initialize(network: nn.Module, plan: Plan, init: spec.Init, generator: torch
         network: what `build` made of `plan`, on any device but meta.
         generator: of the CPU; it moves by one draw per weight (and per bias that is drawn).
     """
+    output_name = plan.output_name
     for planned in plan.walk():
         if planned.has_weights:
-            is_output = planned.name == plan.output_name
+            is_output = planned.name == output_name
             start = init.output if is_output and init.output is not None else init
             _start(network.get_submodule(planned.name), start, generator)
 

@@ -101,6 +101,21 @@ def test_a_projection_may_pass_the_bounds_of_what_is_asked(make_spec, make_facts
     assert planned.layers[0].projection.layer.stride == 128
 
 
+def nested(depth):
+    layer = {"kind": "linear", "out_features": 10}
+    for _ in range(depth):
+        layer = {"kind": "residual", "layers": [layer]}
+    return [layer]
+
+
+def test_residuals_lie_inside_each_other_to_a_depth_that_can_run(make_spec, make_facts):
+    assert plan(make_spec(nested(16)), make_facts((10,))).parameters == 110
+
+    with pytest.raises(SpecRefused, match="inside each other 16 deep") as refused:
+        plan(make_spec(nested(17)), make_facts((10,)))
+    assert refused.value.path == "network.layers.0" + 16 * ".layers.0"
+
+
 @pytest.mark.parametrize(
     ("network", "path", "message"),
     [

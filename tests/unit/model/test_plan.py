@@ -106,6 +106,15 @@ def test_a_run_that_needs_more_memory_than_allowed_is_refused(make_spec, make_fa
     assert refused.value.reason == "MODEL_TOO_LARGE"
 
 
+def test_a_network_of_too_many_layers_is_refused(checked):
+    branch = [{"kind": "residual", "layers": [{"kind": "dropout"}] * 64}] * 33
+
+    with pytest.raises(SpecRefused, match="needs 2146 layers; at most 2000") as refused:
+        checked([*branch, {"kind": "linear"}])
+
+    assert refused.value.reason == "MODEL_TOO_LARGE"
+
+
 def network(*layers):
     return [*layers, {"kind": "flatten"}, {"kind": "linear"}]
 
