@@ -4,9 +4,8 @@ A member's header is read alone: its type must be a number's or a text's, and th
 declares must be exactly the bytes that follow, before memory is asked for.
 """
 
-import io
+import ast
 import math
-import struct
 import zipfile
 from pathlib import Path
 from typing import BinaryIO
@@ -23,6 +22,7 @@ from model.errors import DatasetInvalid
 
 _MEMBERS = ("inputs.npy", "targets.npy")
 _HEADER_BYTES = 10_000
+_AXES = 8
 _TEXT_BYTES = 800  # 200 characters of 4 bytes
 
 
@@ -62,10 +62,10 @@ def _check_members(members: dict[str, zipfile.ZipInfo]) -> None:
 def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, limits: Limits) -> np.ndarray:
     name = member.filename.removesuffix(".npy")
     with open_member(archive, member) as file:
-        start, header = _header_bytes(file, name)
-        shape, is_fortran, dtype = _declared(start, header, name)
+        header, values_start = _header(file, name)
+        shape, is_fortran, dtype = _declared(header, name)
         _check_dtype(dtype, name)
-        _check_shape(shape, dtype, member.file_size - len(start) - len(header), name, limits)
+        _check_shape(shape, dtype, member.file_size - values_start, name, limits)
         flat, found = read_values(file, math.prod(shape), dtype)
     if found != flat.nbytes:
         raise _wrong_length(flat.nbytes, found, name)
@@ -73,29 +73,34 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, limits: Limits) ->
     return np.ascontiguousarray(array, dtype.newbyteorder("="))
 
 
-def _header_bytes(file: BinaryIO, name: str) -> tuple[bytes, bytes]:
-    """Magic and length, then the header; never more than 10,000 bytes whatever they say."""
+def _header(file: BinaryIO, name: str) -> tuple[bytes, int]:
+    """The header, never more than 10,000 bytes of it, and where the values start."""
     start = file.read(8)
-    length_format = {b"\x01\x00": "<H", b"\x02\x00": "<I"}.get(start[6:])
-    if not start.startswith(b"\x93NUMPY") or length_format is None:
+    length_bytes = {b"\x93NUMPY\1\0": 2, b"\x93NUMPY\2\0": 4}.get(start)
+    if length_bytes is None:
         raise DatasetInvalid(f"member '{name}' is no array of npy version 1 or 2", member=name)
-    start += file.read(struct.calcsize(length_format))
-    (length,) = struct.unpack(length_format, start[8:])
+    length = int.from_bytes(file.read(length_bytes), "little")
     header = file.read(min(length, _HEADER_BYTES + 1))
     if not length == len(header) <= _HEADER_BYTES:
         raise DatasetInvalid(f"member '{name}': its header is cut off or too long", member=name)
-    return start, header
+    return header, len(start) + length_bytes + length
 
 
-def _declared(start: bytes, header: bytes, name: str) -> tuple[tuple[int, ...], bool, np.dtype]:
-    parse = {
-        1: np.lib.format.read_array_header_1_0,
-        2: np.lib.format.read_array_header_2_0,
-    }[start[6]]
+def _declared(header: bytes, name: str) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, order and type. Read here and not by numpy, which mends headers of Python 2."""
     try:
-        return parse(io.BytesIO(start[8:] + header), max_header_size=_HEADER_BYTES)
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
+        said = ast.literal_eval(header.decode("latin-1"))
+        shape, is_fortran, descr = said["shape"], said["fortran_order"], said["descr"]
+        dtype = np.dtype(descr) if isinstance(descr, str) else np.dtype(object)
+    except (ValueError, TypeError, KeyError, SyntaxError, RecursionError, MemoryError) as error:
         raise DatasetInvalid(f"member '{name}': its header cannot be read", member=name) from error
+    if not (
+        isinstance(shape, tuple)
+        and 1 <= len(shape) <= _AXES
+        and all(type(axis) is int and 0 <= axis < 2**63 for axis in shape)
+    ):
+        raise DatasetInvalid(f"member '{name}' declares no shape of rows", member=name)
+    return shape, is_fortran is True, dtype
 
 
 def _check_dtype(dtype: np.dtype, name: str) -> None:
@@ -114,8 +119,6 @@ def _check_dtype(dtype: np.dtype, name: str) -> None:
 def _check_shape(
     shape: tuple[int, ...], dtype: np.dtype, present: int, name: str, limits: Limits
 ) -> None:
-    if any(axis < 0 for axis in shape) or not shape:
-        raise DatasetInvalid(f"member '{name}' declares shape {shape}", member=name)
     check_size(shape[0], math.prod(shape[1:]), dtype.itemsize, limits)
     declared = math.prod(shape) * dtype.itemsize
     if declared != present:

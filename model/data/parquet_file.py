@@ -34,9 +34,11 @@ def read(path: Path, options: ReadOptions) -> Dataset:
     _check_footer(path)
     try:
         names, target, table = _read_table(path, options)
-    except (pa.ArrowException, OSError) as error:
+        return from_columns(table.columns, names, target, options.limits)
+    except DatasetInvalid:
+        raise
+    except Exception as error:  # pyarrow fails in any way on hostile bytes; the file is at fault
         raise DatasetInvalid("not a whole Parquet file, or a damaged one") from error
-    return from_columns(table.columns, names, target, options.limits)
 
 
 def _read_table(path: Path, options: ReadOptions) -> tuple[list[str], int, pa.Table]:
