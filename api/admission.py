@@ -1,0 +1,161 @@
+"""Admitting runs: what must be known of a spec before it is queued, and the one transaction.
+
+Facts of datasets, the presence of a GPU and the free disk are remembered, so that accepting a
+run costs this process one transaction and nothing else.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from sqlalchemy import Connection
+
+from core import datasets, runs, workers
+from core.database import Database
+from core.datasets import Dataset
+from core.errors import DatasetNotFound, DiskLow
+from core.files import FileStore
+from core.idempotency import Idempotency
+from core.queue import QueueName
+from core.runs import NewRun, Submitted
+from core.settings import Settings
+from model.errors import SpecRefused
+from model.plan import Checked, Limits, check
+from model.spec import RunSpec
+
+REMEMBER_SECONDS = 1.0
+REMEMBER_DATASETS = 1024
+
+T = TypeVar("T")
+
+
+class Recent(Generic[T]):
+    """An answer that is asked for again only when it is older than a second."""
+
+    def __init__(self, ask: Callable[[], Awaitable[T]]) -> None:
+        self._ask = ask
+        self._answer: tuple[float, T] | None = None
+        self._lock = asyncio.Lock()
+
+    async def get(self) -> T:
+        """The answer, at most about a second old."""
+        async with self._lock:
+            if self._answer is None or time.monotonic() - self._answer[0] > REMEMBER_SECONDS:
+                self._answer = (time.monotonic(), await self._ask())
+            return self._answer[1]
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """A spec that may run, with the dataset that its name means now."""
+
+    checked: Checked
+    dataset: Dataset
+
+    def new_run(self) -> NewRun:
+        """The row that it becomes."""
+        spec = self.checked.spec
+        return NewRun(
+            spec=spec.model_dump(mode="json"),
+            spec_hash=spec.hash,
+            dataset_id=self.dataset.id,
+            device=spec.device,
+            threads=spec.threads,
+            steps=self.checked.steps,
+            name=spec.name,
+            labels=spec.labels,
+            findings=[finding.to_json() for finding in self.checked.findings],
+        )
+
+
+class _Renamed(Exception):
+    """The dataset's name means another dataset by now."""
+
+
+class Admission:
+    """Decides on specs and queues them."""
+
+    def __init__(self, settings: Settings, database: Database, files: FileStore) -> None:
+        self._settings = settings
+        self._database = database
+        self._limits = Limits(settings.max_parameters, settings.max_memory_bytes)
+        self._datasets: OrderedDict[str, Dataset] = OrderedDict()
+        self._gpu = Recent(
+            lambda: database.aread(lambda c: workers.gpu_alive(c, settings.lease_seconds))
+        )
+        self._free = Recent(lambda: asyncio.to_thread(files.free_bytes))
+
+    async def check(self, spec: RunSpec) -> Admitted:
+        """Compute everything about a spec, or refuse it.
+
+        Raises:
+            SpecRefused: it cannot work, or names no dataset.
+        """
+        dataset = await self._dataset(spec.dataset)
+        return Admitted(check(spec, dataset.facts, self._limits), dataset)
+
+    async def submit(self, spec: RunSpec, asked: Idempotency | None) -> Submitted:
+        """Check and queue a run; it is committed when this returns.
+
+        Raises:
+            SpecRefused: see `check`.
+            QueueFull, DiskLow, DatabaseUnavailable: not now.
+            IdempotencyMismatch, IdempotencyInFlight: see `core.idempotency`.
+        """
+        await self.require_disk()
+        try:
+            return await self._submit(await self.check(spec), asked)
+        except (_Renamed, DatasetNotFound):
+            self._datasets.pop(spec.dataset, None)
+            return await self._submit(await self.check(spec), asked)
+
+    async def require_disk(self) -> None:
+        """Refuse what will write files while the disk is nearly full.
+
+        Raises:
+            DiskLow: less is free than the settings leave.
+        """
+        free, least = await self._free.get(), self._settings.min_free_bytes
+        if free < least:
+            raise DiskLow(
+                f"{free} bytes of disk are free, {least} must stay so.",
+                free_bytes=free,
+                min_free_bytes=least,
+            )
+
+    async def queue_of(self, device: str) -> QueueName:
+        """The queue whose workers take runs for this device now."""
+        if device == "auto":
+            return "gpu" if await self._gpu.get() else "cpu"
+        return "gpu" if device == "cuda" else "cpu"
+
+    async def _submit(self, admitted: Admitted, asked: Idempotency | None) -> Submitted:
+        new = admitted.new_run()
+        named, dataset = admitted.checked.spec.dataset, admitted.dataset
+
+        def work(connection: Connection) -> Submitted:
+            if named != dataset.id and not dataset.built_in:
+                _require_same(connection, named, dataset)
+            return runs.submit(connection, new, self._settings.queue_limit, asked)
+
+        return await self._database.awrite(work)
+
+    async def _dataset(self, name: str) -> Dataset:
+        dataset = self._datasets.get(name)
+        if dataset is None:
+            try:
+                dataset = await self._database.aread(lambda c: datasets.get(c, name))
+            except DatasetNotFound as error:
+                raise SpecRefused("dataset", error.message, error.reason) from None
+            self._datasets[name] = dataset
+            if len(self._datasets) > REMEMBER_DATASETS:
+                self._datasets.popitem(last=False)
+        return dataset
+
+
+def _require_same(connection: Connection, name: str, dataset: Dataset) -> None:
+    if datasets.get(connection, name).id != dataset.id:
+        raise _Renamed
