@@ -1,0 +1,50 @@
+"""create_app(): settings in, an application out; it wires and decides nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from api import openapi, problems
+from api.access import Access
+from api.routes import checkpoints, datasets, predictions, run_log, runs, service
+from api.services import opened
+from api.serving.inputs import PredictRequest
+from api.telemetry import Telemetry
+from core.settings import Settings
+
+VERSION = "0.1.0"
+_ROUTERS = (runs, run_log, predictions, checkpoints, datasets, service)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application. Nothing is opened before its lifespan begins.
+
+    `app.state.stopping` is an event for the server to set when it begins to shut down.
+    """
+    telemetry = Telemetry()
+    stopping = asyncio.Event()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with opened(settings, telemetry, stopping) as services:
+            app.state.services = services
+            yield
+
+    app = FastAPI(
+        title="Evalmode",
+        version=VERSION,
+        summary="Networks with and without batch normalization, served in eval mode.",
+        lifespan=lifespan,
+        redirect_slashes=False,
+        redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
+    )
+    app.state.stopping = stopping
+    app.add_middleware(Access, telemetry=telemetry)
+    problems.install(app)
+    for routes in _ROUTERS:
+        app.include_router(routes.router)
+    openapi.install(app, PredictRequest)
+    return app

@@ -1,0 +1,112 @@
+"""Checkpoints over HTTP: list, read, download."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Request, Response
+from pydantic import Field
+from sqlalchemy import Connection
+
+from api import downloads, resources
+from api.bodies import StrictRoute
+from api.openapi import refusals
+from api.resources import Listing, Resource, Spec, Time
+from api.routes.runs import After, Limit, RunId
+from api.services import Given
+from core import checkpoints, runs
+from core.checkpoints import Checkpoint, Page
+
+router = APIRouter(prefix="/v1", tags=["checkpoints"], route_class=StrictRoute)
+
+CheckpointId = Annotated[
+    str, Path(description="`ckpt_…`", json_schema_extra={"pattern": "^ckpt_[0-9a-f]{32}$"})
+]
+_FILE: dict[str, Any] = {
+    "description": "The safetensors file; its ETag is the sha256.",
+    "content": {downloads.MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}},
+}
+_DOWNLOAD: dict[int | str, dict[str, Any]] = {
+    200: _FILE,
+    206: _FILE | {"description": "The range that was asked for."},
+    304: {"description": "If-None-Match names this file."},
+    **refusals(404, 416),
+}
+
+
+class Statistics(Resource):
+    """The running statistics in a checkpoint."""
+
+    fingerprint: str = Field(description="sha256 over their names, types, shapes and bytes.")
+    layers: int = Field(description="Norm layers that have some.")
+
+
+class CheckpointResource(Resource):
+    """Weights with their running statistics."""
+
+    id: str = Field(description="`ckpt_…`; ids ascend with time.")
+    object: Literal["checkpoint"] = "checkpoint"
+    run: str | None = Field(description="The run that trained it; null: trained elsewhere.")
+    step: int = Field(description="Optimizer steps done.")
+    metrics: dict[str, Any] = Field(
+        description="Scored in eval mode from the saved file, loaded again."
+    )
+    sha256: str = Field(description="Of the file, in hex.")
+    bytes: int = Field(description="Of the file.")
+    statistics: Statistics = Field(description="Its running statistics.")
+    revision_of: str | None = Field(description="The checkpoint whose weights these are.")
+    spec: Spec = Field(description="What was trained.")
+    created_at: Time = Field(description="When it was recorded.")
+
+
+def resource(record: Checkpoint) -> CheckpointResource:
+    """A checkpoint as its resource."""
+    return CheckpointResource(
+        id=record.id,
+        run=record.run_id,
+        step=record.step,
+        metrics=record.metrics,
+        sha256=record.sha256,
+        bytes=record.bytes,
+        statistics=Statistics(fingerprint=record.fingerprint, layers=record.norm_layers),
+        revision_of=record.revision_of,
+        spec=record.spec,
+        created_at=resources.time(record.created_at),
+    )
+
+
+@router.get("/runs/{run_id}/checkpoints", responses=refusals(400, 404, 422))
+async def list_checkpoints(
+    run_id: RunId, services: Given, limit: Limit = 20, after: After = None
+) -> Listing[CheckpointResource]:
+    """The checkpoints of a run that its spec asked for, newest first."""
+
+    def read(connection: Connection) -> Page:
+        runs.get(connection, run_id)
+        return checkpoints.page(connection, run_id, limit, after)
+
+    page = await services.database.aread(read)
+    return Listing[CheckpointResource](
+        data=[resource(record) for record in page.data],
+        has_more=page.has_more,
+        last_id=page.data[-1].id if page.data else None,
+    )
+
+
+@router.get("/checkpoints/{checkpoint_id}", responses=refusals(404))
+async def get_checkpoint(checkpoint_id: CheckpointId, services: Given) -> CheckpointResource:
+    """One checkpoint."""
+    return resource(await services.database.aread(lambda c: checkpoints.get(c, checkpoint_id)))
+
+
+@router.get("/checkpoints/{checkpoint_id}/download", response_class=Response, responses=_DOWNLOAD)
+async def download(request: Request, checkpoint_id: CheckpointId, services: Given) -> Response:
+    """The safetensors file, or one byte range of it."""
+    record = await services.database.aread(lambda c: checkpoints.get(c, checkpoint_id))
+    return await downloads.send(request, services.files, record, f"{record.id}.safetensors")
+
+
+router.head(
+    "/checkpoints/{checkpoint_id}/download",
+    name="download_head",
+    response_class=Response,
+    responses={200: _FILE, 304: _DOWNLOAD[304], **refusals(404)},
+)(download)

@@ -1,0 +1,168 @@
+"""The service itself over HTTP: health, metrics for Prometheus, and what it can do."""
+
+import asyncio
+from typing import Any, Literal, get_args
+
+from fastapi import APIRouter, Response
+from pydantic import Field
+from sqlalchemy import Connection
+
+from api import telemetry, uploads
+from api.openapi import refusals
+from api.resources import Resource
+from api.routes import run_log
+from api.services import Given, Services
+from api.serving import inputs
+from core import clock, runs, workers
+from core.queue import QUEUES
+from core.states import State
+from core.workers import Worker
+from model import spec
+from model.data import readers
+from model.data.builtin import BUILTIN
+from model.data.options import Limits
+
+router = APIRouter(tags=["service"])
+
+_SETTINGS = (
+    "control_body_bytes",
+    "prediction_body_bytes",
+    "prediction_rows",
+    "upload_body_bytes",
+    "queue_limit",
+    "max_parameters",
+    "max_memory_bytes",
+    "request_seconds",
+    "upload_seconds",
+    "connections",
+    "streams",
+    "idempotency_seconds",
+)
+_CONSTANTS = {
+    "max_steps": spec.MAX_STEPS,
+    "max_seed": spec.MAX_SEED,
+    "page_items": runs.MAX_PAGE,
+    "page_events": run_log.MAX_EVENTS,
+    "series_points": run_log.MAX_SERIES_POINTS,
+    "upload_parts": uploads.MAX_PARTS,
+}
+
+
+class Live(Resource):
+    """The process answers."""
+
+    status: Literal["live"] = "live"
+
+
+class Ready(Resource):
+    """The service accepts work."""
+
+    status: Literal["ready"] = "ready"
+    broker: bool = Field(description="Whether hints reach workers at once; runs wait without it.")
+    workers: dict[str, int] = Field(description="Live workers by queue.")
+
+
+class Device(Resource):
+    """What a live worker trains on."""
+
+    kind: Literal["cpu", "cuda"] = Field(description="What a spec's `device` names.")
+    worker: str = Field(description="Id of the worker.")
+    host: str = Field(description="Its machine.")
+    slots: int = Field(description="Cores, or GPUs.")
+    names: list[str] = Field(description="Of its GPUs.")
+
+
+class Capabilities(Resource):
+    """What may be asked of this service, and how much."""
+
+    object: Literal["capabilities"] = "capabilities"
+    networks: list[str] = Field(description="Values of `network.kind`.")
+    norms: list[str] = Field(description="Values of `norm.kind`.")
+    optimizers: list[str] = Field(description="Values of `optimizer.kind`.")
+    schedules: list[str] = Field(description="Values of `schedule.kind`.")
+    activations: list[str] = Field(description="Values of `activation`.")
+    datasets: list[str] = Field(description="Built-in datasets.")
+    formats: list[str] = Field(description="Formats of uploads.")
+    prediction_media_types: list[str] = Field(description="Content-Types of a prediction.")
+    devices: list[Device] = Field(description="Of the live workers.")
+    limits: dict[str, int] = Field(description="Every bound, its unit in its name.")
+
+
+@router.get("/health/live", responses=refusals())
+async def live() -> Live:
+    """Whether the process lives; asks nothing of anybody."""
+    return Live()
+
+
+@router.get("/health/ready", responses=refusals())
+async def ready(services: Given) -> Ready:
+    """Whether a run would be accepted: the database is writeable and the disk has room.
+
+    Broker and workers are reported and refuse nothing: an accepted run waits for them.
+    """
+    await services.database.awrite(clock.now, durable=False)
+    await services.admission.require_disk()
+    alive = await _alive(services)
+    broker = await asyncio.to_thread(services.hints.depth, "cpu")
+    return Ready(broker=broker is not None, workers=_by_queue(alive))
+
+
+@router.get("/metrics", response_class=Response, responses=refusals())
+async def metrics(services: Given) -> Response:
+    """Counters of this process and states of all runs, in Prometheus' text format."""
+
+    def read(connection: Connection) -> tuple[dict[State, int], list[Worker]]:
+        within = services.settings.alive_seconds
+        return runs.counts(connection), workers.alive(connection, within)
+
+    counts, alive = await services.database.aread(read)
+    services.telemetry.records(counts, _by_queue(alive))
+    return Response(services.telemetry.text(), media_type=telemetry.CONTENT_TYPE)
+
+
+@router.get("/v1/capabilities", responses=refusals())
+async def capabilities(services: Given) -> Capabilities:
+    """What may be asked, and every limit."""
+    return Capabilities(
+        networks=_kinds(spec.Network),
+        norms=_kinds(spec.NormByKind),
+        optimizers=_kinds(spec.Optimizer),
+        schedules=_kinds(spec.Schedule),
+        activations=list(get_args(spec.Activation)),
+        datasets=list(BUILTIN),
+        formats=list(readers.FORMATS),
+        prediction_media_types=list(inputs.MEDIA_TYPES),
+        devices=[_device(worker) for worker in await _alive(services)],
+        limits=_limits(services),
+    )
+
+
+async def _alive(services: Services) -> list[Worker]:
+    within = services.settings.alive_seconds
+    return await services.database.aread(lambda c: workers.alive(c, within))
+
+
+def _by_queue(alive: list[Worker]) -> dict[str, int]:
+    return {queue: sum(worker.queue == queue for worker in alive) for queue in QUEUES}
+
+
+def _kinds(union: Any) -> list[str]:
+    """The values of `kind` over the members of an annotated union."""
+    members = get_args(get_args(union)[0])
+    return [get_args(member.model_fields["kind"].annotation)[0] for member in members]
+
+
+def _device(worker: Worker) -> Device:
+    return Device(
+        kind="cuda" if worker.queue == "gpu" else "cpu",
+        worker=worker.id,
+        host=worker.host,
+        slots=worker.slots,
+        names=list(worker.devices),
+    )
+
+
+def _limits(services: Services) -> dict[str, int]:
+    named = {name: int(getattr(services.settings, name)) for name in _SETTINGS}
+    reading = {f"dataset_{name}": value for name, value in vars(Limits()).items()}
+    return named | reading | _CONSTANTS | {"dataset_max_bytes": services.settings.dataset_bytes}

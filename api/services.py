@@ -1,0 +1,85 @@
+"""What routes are given: everything that lives as long as the process, opened and closed once."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from api.admission import Admission
+from api.intake import Intake
+from api.serving.loaded import Networks
+from api.serving.predictions import Predictions
+from api.streams import Streams
+from api.telemetry import Telemetry
+from core import datasets
+from core.database import Database
+from core.files import FileStore, open_store
+from core.queue import Hints
+from core.settings import Settings
+
+
+@dataclass(frozen=True)
+class Services:
+    """The outside world, and what this process keeps about it."""
+
+    settings: Settings
+    database: Database
+    files: FileStore
+    hints: Hints
+    admission: Admission
+    intake: Intake
+    predictions: Predictions
+    streams: Streams
+    telemetry: Telemetry
+
+
+async def of(request: Request) -> Services:
+    """The services of the application that a request came to."""
+    services: Services = request.app.state.services
+    return services
+
+
+Given = Annotated[Services, Depends(of)]
+
+
+@asynccontextmanager
+async def opened(
+    settings: Settings, telemetry: Telemetry, stopping: asyncio.Event
+) -> AsyncIterator[Services]:
+    """Open everything, bring the records up to date, and close it in reverse.
+
+    Args:
+        stopping: set when the server begins to shut down; event streams end then.
+    """
+    async with AsyncExitStack() as stack:
+        database = Database(settings.database_url)
+        stack.push_async_callback(asyncio.to_thread, database.close)
+        files = await asyncio.to_thread(open_store, settings)
+        stack.push_async_callback(asyncio.to_thread, files.close)
+        hints = Hints(settings)
+        stack.push_async_callback(asyncio.to_thread, hints.close)
+        await asyncio.to_thread(_prepare, database, files, hints)
+        networks = Networks(files, settings.loaded_networks, settings.loaded_bytes)
+        predictions = Predictions(networks, settings.prediction_rows, telemetry)
+        stack.push_async_callback(asyncio.to_thread, predictions.close)
+        yield Services(
+            settings=settings,
+            database=database,
+            files=files,
+            hints=hints,
+            admission=Admission(settings, database, files),
+            intake=Intake(settings, database, files),
+            predictions=predictions,
+            streams=Streams(database, settings.streams, stopping),
+            telemetry=telemetry,
+        )
+
+
+def _prepare(database: Database, files: FileStore, hints: Hints) -> None:
+    """Make the first request as fast as the others; a broker that is away stops nothing."""
+    database.migrate()
+    datasets.ensure_builtin(database, files)
+    hints.warm()
