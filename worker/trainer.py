@@ -30,6 +30,7 @@ from worker.forkserver import die_with_forkserver
 from worker.lease import Lifeline
 from worker.saver import RunAbout, Saver, read_resume
 
+HELD_OUT = ("test_", "validation_")
 ACCEPTED = Limits(max_parameters=2**63, max_memory_bytes=2**63)  # the API's limits were checked
 
 log = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ class Trainer:
             if happening.ended:
                 self._end(happening)
             elif self.lifeline.wish:
-                self._give_back()
+                self._give_back(happening)
                 return
 
     def _prepare(self) -> None:
@@ -114,18 +115,21 @@ class Trainer:
         return torch.device(self.assignment.device)
 
     def _take(self, happening: Happening) -> None:
-        now = time.monotonic()
+        now, timing = time.monotonic(), self.assignment.timing
         self._points += happening.points
         is_first = happening.step == self._first
-        is_due = now - self._reported_at > self.assignment.timing.metrics
-        if is_first or happening.evaluated or happening.ended or is_due:
+        is_saving = not happening.ended and self._must_save(happening, now)
+        is_late = now - self._reported_at > timing.metrics
+        # Points go before the resume point that lies behind them, or a crash would lose them.
+        if is_first or happening.evaluated or happening.ended or is_saving or is_late:
             self._report(happening, is_first)
-        if happening.ended:
-            return
-        is_late = now - self._saved_at > self.assignment.timing.resume
-        if happening.snapshot or (is_late and self.saver.is_free()):
+        if is_saving:
             self.saver.save(self.training.resume_point(), happening.snapshot)
             self._saved_at = now
+
+    def _must_save(self, happening: Happening, now: float) -> bool:
+        is_late = now - self._saved_at > self.assignment.timing.resume
+        return happening.snapshot is not None or (is_late and self.saver.is_free())
 
     def _report(self, happening: Happening, is_first: bool) -> None:
         self.channel.send(
@@ -133,7 +137,7 @@ class Trainer:
             step=happening.step,
             at=time.time(),
             first=is_first,
-            evaluated=happening.evaluated,
+            evaluated=any(point.name.startswith(HELD_OUT) for point in self._points),
             points=[asdict(point) for point in self._points],
         )
         self._points, self._reported_at = [], time.monotonic()
@@ -143,7 +147,8 @@ class Trainer:
         record = self.saver.checkpoint(happening.snapshot) if happening.snapshot else None
         self.channel.send("ended", outcome=happening.ended, step=happening.step, checkpoint=record)
 
-    def _give_back(self) -> None:
+    def _give_back(self, happening: Happening) -> None:
+        self._report(happening, False)
         if self.lifeline.wish != "stop":
             self.saver.save(self.training.resume_point(), None)
             self.saver.wait()

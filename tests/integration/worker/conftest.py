@@ -1,0 +1,169 @@
+"""Real workers on a real Redis and a real SQLite, in processes that tests may kill."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+from torch import Tensor
+
+from core import checkpoints, datasets, events, runs, settings, workers
+from core.claims import ResumePoint
+from core.database import Database
+from core.events import Event
+from core.files import FileStore, open_store
+from core.queue import Hints
+from core.record import Run
+from core.settings import Settings
+from core.states import State
+from model.plan import Limits, check
+from model.spec import RunSpec
+from worker.services import started_at
+
+FAST = {
+    "slots": 2,
+    "lease_seconds": 4,
+    "heartbeat_seconds": 0.5,
+    "tick_seconds": 0.3,
+    "grace_seconds": 0.5,
+    "shutdown_seconds": 10,
+    "resume_seconds": 0.4,
+    "metrics_seconds": 0.2,
+}
+
+
+def until(is_true: Callable[[], Any], seconds: float = 60.0) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (value := is_true()):
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.02)
+    return value
+
+
+@dataclass
+class Service:
+    """Records, files and hints of one data folder, and the workers on it."""
+
+    settings: Settings
+    database: Database
+    files: FileStore
+    hints: Hints
+    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def start_worker(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "worker"]
+        process = subprocess.Popen(command, env=settings.environment(self.settings))
+        self.workers.append(process)
+        until(lambda: process.pid in self.live_workers() or process.poll() is not None)
+        assert process.poll() is None
+        return process
+
+    def live_workers(self) -> list[int]:
+        return [w.pid for w in self.database.read(lambda c: workers.alive(c, 60))]
+
+    def submit(self, hint: bool = True, **fields: Any) -> str:
+        body = {"dataset": "digits", "network": {"kind": "mlp"}, "norm": "batch", **fields}
+        spec = RunSpec.model_validate(body)
+        dataset = self.database.read(lambda c: datasets.get(c, spec.dataset))
+        checked = check(spec, dataset.facts, Limits(10**12, 10**15))
+        new = runs.NewRun(
+            checked.spec.model_dump(mode="json"),
+            checked.spec.hash,
+            dataset.id,
+            spec.device,
+            spec.threads,
+            checked.steps,
+        )
+        run_id = self.database.write(lambda c: runs.submit(c, new, 10_000)).run.id
+        if hint:
+            self.hints.send("cpu")
+        return run_id
+
+    def run(self, run_id: str) -> Run:
+        return self.database.read(lambda c: runs.get(c, run_id))
+
+    def until_state(self, run_id: str, *states: State, seconds: float = 60.0) -> Run:
+        until(lambda: self.run(run_id).state in states, seconds)
+        return self.run(run_id)
+
+    def until_ended(self, run_id: str, seconds: float = 60.0) -> Run:
+        until(lambda: self.run(run_id).ended, seconds)
+        return self.run(run_id)
+
+    def until_step(self, run_id: str, step: int) -> Run:
+        until(lambda: self.run(run_id).step >= step and self.run(run_id).pid)
+        return self.run(run_id)
+
+    def until_resumable(self, run_id: str) -> ResumePoint:
+        point: ResumePoint = until(lambda: self.run(run_id).resume)
+        return point
+
+    def events(self, run_id: str) -> list[Event]:
+        return self.database.read(lambda c: events.after(c, run_id, 0, 10_000))
+
+    def tensors(self, run_id: str) -> dict[str, Tensor]:
+        checkpoint_id = self.run(run_id).checkpoint_id
+        assert checkpoint_id is not None
+        found = self.database.read(lambda c: checkpoints.get(c, checkpoint_id))
+        return load_file(self.files.local(found.key))
+
+    def sha256(self, run_id: str) -> str:
+        checkpoint_id = self.run(run_id).checkpoint_id
+        assert checkpoint_id is not None
+        return self.database.read(lambda c: checkpoints.get(c, checkpoint_id)).sha256
+
+    def close(self) -> None:
+        for process in self.workers:
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.terminate()
+        for process in self.workers:
+            process.wait(30)
+        self.hints.close()
+        self.database.close()
+        self.files.close()
+
+
+def is_gone(pid: int) -> bool:
+    return started_at(pid) is None
+
+
+def open_service(broker_url: str, **changed: Any) -> Service:
+    folder = Path(tempfile.mkdtemp(prefix="ev-worker-"))
+    chosen = settings.load(data=folder, broker_url=broker_url, **{**FAST, **changed})
+    database = Database(chosen.database_url)
+    database.migrate()
+    return Service(chosen, database, open_store(chosen), Hints(chosen))
+
+
+@pytest.fixture
+def service(own_redis: Any) -> Iterator[Service]:
+    """A service of this test's own with one worker; the test may kill anything."""
+    opened = open_service(own_redis.url)
+    opened.start_worker()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def steady(shared_redis: Any) -> Iterator[Service]:
+    """One service for the tests of a file that kill nothing."""
+    with shared_redis.client() as client:
+        client.flushall()
+    opened = open_service(shared_redis.url)
+    opened.start_worker()
+    yield opened
+    opened.close()
+
+
+def kill(pid: int | None) -> None:
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
