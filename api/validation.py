@@ -12,6 +12,7 @@ ROOT = "body"
 
 _MESSAGES = {
     "missing": "is required",
+    "union_tag_not_found": "is required",
     "extra_forbidden": "unknown field",
     "model_attributes_type": "must be an object",
     "model_type": "must be an object",
@@ -41,10 +42,18 @@ def field_errors(errors: Sequence[Mapping[str, Any]], body: Any = None) -> list[
         errors: as FastAPI reports them, `loc` starting with the place (body, query, header).
         body: the parsed body, to tell field names from the tags of unions in `loc`.
     """
+    told = [error for error in errors if not _follows_from_others(error, errors)]
     return [
-        FieldError(path=_path(error, body), message=_message(error))
-        for error in errors[:MAX_ERRORS]
+        FieldError(path=_path(error, body), message=_message(error)) for error in told[:MAX_ERRORS]
     ]
+
+
+def _follows_from_others(error: Mapping[str, Any], errors: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a list is too short only because its items were refused one by one."""
+    if error["type"] != "too_short":
+        return False
+    where = error["loc"]
+    return any(len(one["loc"]) > len(where) and one["loc"][: len(where)] == where for one in errors)
 
 
 def _path(error: Mapping[str, Any], body: Any) -> str:
@@ -91,8 +100,10 @@ def _message(error: Mapping[str, Any]) -> str:
     kind, context = error["type"], error.get("ctx") or {}
     if kind == "union_tag_invalid":
         return f"must be one of {context['expected_tags']}"
-    if kind == "union_tag_not_found":
-        return "is required"
+    if kind == "too_short":
+        return f"must have at least {context['min_length']} item(s)"
+    if kind == "too_long":
+        return f"must have at most {context['max_length']} item(s)"
     if kind == "literal_error":
         return f"must be {context['expected']}"
     known = _MESSAGES.get(kind)
