@@ -37,7 +37,7 @@ def download(checkpoint: str, path: str | Path) -> Steps[Path]:
         with partial.open("wb") as file:
             while file.tell() < wanted.bytes:
                 yield from _append(checkpoint, file, digest)
-        if f"sha256:{digest.hexdigest()}" != wanted.sha256:
+        if digest.hexdigest() != wanted.sha256.removeprefix("sha256:"):
             raise BadAnswer(f"the bytes of {checkpoint} are not those of its sha256")
         return partial.replace(target)
     finally:

@@ -118,7 +118,7 @@ class StatisticsSummary(Resource):
     """Which running statistics a checkpoint carries."""
 
     fingerprint: str
-    layers: Any = None
+    layers: int  # norm layers that have some
 
 
 class Checkpoint(Resource):
@@ -127,8 +127,8 @@ class Checkpoint(Resource):
     id: str
     run: str | None = None
     step: int
-    metrics: Mapping[str, float | None] = {}
-    sha256: str
+    metrics: Mapping[str, Any] = {}
+    sha256: str  # of the file, in hex
     bytes: int
     statistics: StatisticsSummary
     revision_of: str | None = None
@@ -149,11 +149,12 @@ class Dataset(Resource):
 
 
 class Prediction(Resource):
-    """The answer for one row: a class with its probability, or values."""
+    """The answer for one row: a class, or the values of a regression."""
 
     label: str | None = None
     index: int | None = None
-    probability: float | None = None
+    probability: float | None = None  # None for networks not trained with cross entropy
+    values: list[float | None] | None = None  # one per target
 
 
 class Answering(Resource):
@@ -169,8 +170,8 @@ class Predictions(Resource):
 
     predictions: list[Prediction]
     model: Answering
-    probabilities: list[list[float]] | None = None
-    logits: list[list[float]] | None = None
+    probabilities: list[list[float | None]] | None = None
+    logits: list[list[float | None]] | None = None
 
     @property
     def labels(self) -> list[str | None]:
@@ -179,6 +180,11 @@ class Predictions(Resource):
 
 
 class Checked(Resource):
-    """What `validate_only` answers: the full spec and what it would cost."""
+    """A spec that was checked and not queued: what it would be and cost."""
 
-    spec: Mapping[str, Any]
+    spec: Mapping[str, Any]  # every default filled in; `sizes` has one row per layer
+    spec_hash: str
+    parameters: int
+    memory_bytes: int
+    steps: int
+    findings: list[Finding] = []

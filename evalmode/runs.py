@@ -13,6 +13,7 @@ from evalmode.errors import WaitTimeout
 from evalmode.resources import Checked, Checkpoint, Metrics, Predictions, RunRecord
 from evalmode.steps import Emitting, Request, Sleep, Steps, exchange, fetch, pages, post_json
 
+RAW = "application/octet-stream"
 FIRST_POLL_SECONDS = 0.05  # short runs end within a second; `poll` is what the wait grows to
 
 Spec = Mapping[str, Any] | BaseModel
@@ -168,7 +169,7 @@ def predict(run: str, inputs: Any, *extra: Extra) -> Steps[Predictions]:
     Args:
         run: its id.
         inputs: numpy array or lists, (rows, *input_shape), raw as the dataset holds them;
-            one axis is one row. Sent as float32.
+            one axis is one row. Taken as float32.
         extra: `"probabilities"`, `"logits"` or both, to be answered too.
 
     Raises:
@@ -177,12 +178,12 @@ def predict(run: str, inputs: Any, *extra: Extra) -> Steps[Predictions]:
     """
     array = np.ascontiguousarray(inputs, dtype="<f4")
     array = array[np.newaxis] if array.ndim == 1 else array
-    headers = {
-        "content-type": "application/octet-stream",
-        "x-shape": ",".join(str(length) for length in array.shape),
-    }
-    query = {"return": ",".join(extra)} if extra else {}
-    request = Request("POST", run_path(run, "predict"), query, headers, array.tobytes())
+    path = run_path(run, "predict")
+    if extra:  # only JSON has a place to ask for more
+        request = post_json(path, {"inputs": array.tolist(), "return": extra})
+    else:
+        headers = {"content-type": RAW, "x-shape": ",".join(map(str, array.shape))}
+        request = Request("POST", path, {}, headers, array.tobytes())
     return fetch(request, Predictions.model_validate)
 
 

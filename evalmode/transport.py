@@ -31,6 +31,8 @@ from evalmode.steps import (
 )
 
 DEFAULT_URL = "http://127.0.0.1:8000"
+# The service closes an idle connection after 5 s; using it at that very moment would break.
+LIMITS = httpx.Limits(keepalive_expiry=3)
 
 
 class Options(TypedDict):
@@ -40,6 +42,7 @@ class Options(TypedDict):
     headers: Mapping[str, str]
     timeout: float
     trust_env: bool
+    limits: httpx.Limits
 
 
 def options(base_url: str, api_key: str | None, timeout: float) -> Options:
@@ -49,6 +52,7 @@ def options(base_url: str, api_key: str | None, timeout: float) -> Options:
         headers={"authorization": f"Bearer {api_key}"} if api_key else {},
         timeout=timeout,
         trust_env=not is_loopback(urlsplit(base_url).hostname or ""),
+        limits=LIMITS,
     )
 
 

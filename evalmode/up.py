@@ -16,7 +16,7 @@ from pathlib import Path
 
 import httpx
 
-from core import logs
+from core import logs, workers
 from core.database import Database
 from core.queue import prepare_socket_folder
 from core.settings import Settings, broker_url, environment, socket_path
@@ -28,7 +28,6 @@ from worker.devices import find_gpus
 
 LISTING = "processes.json"
 BACKLOG = 2048  # connections that wait while an API process starts again
-DRAIN_SECONDS = 20.0  # what the API gives to open requests
 MARGIN_SECONDS = 5.0  # on top of what a child gives itself, before it is killed
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 _CODE = Path(__file__).resolve().parents[1]
@@ -116,18 +115,31 @@ class Up:
     async def _start(self) -> None:
         if self._own_redis:
             await self._start_redis()
-        await asyncio.to_thread(migrate, self._settings.database_url)
-        for command in [*self._workers(), *self._apis()]:
-            self._processes.keep(command)
-        visible = "127.0.0.1" if is_any(self._settings.host) else self._settings.host
-        url = address(visible, self._held.port)
-        async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=2) as client:
-            await self._processes.until(lambda: is_ready(client))
+        with Database(self._settings.database_url) as database:
+            await asyncio.to_thread(database.migrate)
+            for command in [*self._workers(), *self._apis()]:
+                self._processes.keep(command)
+            async with httpx.AsyncClient(base_url=self._own_url, trust_env=False) as client:
+                await self._processes.until(lambda: accepts(client))
+            await self._processes.until(lambda: self._workers_joined(database))
+
+    @property
+    def _own_url(self) -> str:
+        any_address = self._settings.host in {"0.0.0.0", "::"}  # cannot be connected to
+        host = "127.0.0.1" if any_address else self._settings.host
+        return address(host, self._held.port)
+
+    async def _workers_joined(self, database: Database) -> bool:
+        """Whether each of our workers says that it takes runs; rows of dead ones do not count."""
+        within = self._settings.alive_seconds
+        alive = {worker.pid for worker in await database.aread(lambda c: workers.alive(c, within))}
+        pids = self._processes.pids
+        return {pids.get(command.role) for command in self._workers()} <= alive
 
     async def _start_redis(self) -> None:
         folder = self._settings.data / "redis"
         folder.mkdir(mode=0o700, exist_ok=True)
-        prepare_socket_folder(socket_path(self._settings.data))
+        prepare_socket_folder(self._settings.data)
         server = Redis(folder, socket_path(self._settings.data), self._held.password)
         command = server.command(redis.find_server(), self._environment(), self._held.lock)
         self._processes.keep(command)
@@ -140,7 +152,7 @@ class Up:
         return [
             Command(
                 role=numbered("worker", index),
-                argv=(sys.executable, "-m", "worker", "--queue", queue),
+                argv=(sys.executable, "-m", "worker"),
                 environment=self._environment(worker_queue=queue, slots=slots),
                 grace_seconds=self._settings.shutdown_seconds + 2 * MARGIN_SECONDS,
             )
@@ -155,7 +167,7 @@ class Up:
                 argv=(sys.executable, "-m", "api", "--fd", str(descriptor)),
                 environment=self._environment(),
                 descriptors=(descriptor,),
-                grace_seconds=DRAIN_SECONDS + MARGIN_SECONDS,
+                grace_seconds=self._settings.shutdown_seconds + MARGIN_SECONDS,
             )
             for index in range(self._settings.api_processes)
         ]
@@ -182,28 +194,17 @@ class Up:
         (self._settings.data / LISTING).unlink(missing_ok=True)
 
 
-def migrate(database_url: str) -> None:
-    """Bring the records' tables to this version."""
-    with Database(database_url) as database:
-        database.migrate()
-
-
-async def is_ready(client: httpx.AsyncClient) -> bool:
-    """Whether a run would be accepted, and a live worker would take it."""
+async def accepts(client: httpx.AsyncClient) -> bool:
+    """Whether the API would accept a run and can send its hint."""
     with suppress(httpx.HTTPError):
-        answer = await client.get("/health/ready")
-        return answer.status_code == httpx.codes.OK
+        answer = await client.get("/health/ready", timeout=2)
+        return answer.status_code == httpx.codes.OK and bool(answer.json()["broker"])
     return False
 
 
 def address(host: str, port: int) -> str:
     """The URL of a host, with the brackets that IPv6 needs."""
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def is_any(host: str) -> bool:
-    """Whether a host means every address of the machine, which cannot be connected to."""
-    return host in {"0.0.0.0", "::"}
 
 
 def numbered(role: str, index: int) -> str:

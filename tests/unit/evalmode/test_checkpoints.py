@@ -16,9 +16,9 @@ def described(answer: Any) -> Any:
         {
             "id": "ckpt_1",
             "step": 1,
-            "sha256": "sha256:" + hashlib.sha256(BYTES).hexdigest(),
+            "sha256": hashlib.sha256(BYTES).hexdigest(),
             "bytes": len(BYTES),
-            "statistics": {"fingerprint": "sha256:0"},
+            "statistics": {"fingerprint": "sha256:0", "layers": 1},
         }
     )
 

@@ -1,3 +1,4 @@
+import json
 from typing import Any
 
 import numpy as np
@@ -90,6 +91,14 @@ def test_rows_are_sent_as_row_major_float32(
     sent = np.frombuffer(request.body, "<f4")
     np.testing.assert_array_equal(sent, np.asarray(inputs, "<f4").ravel())
     assert played.value.labels == ["7"]
+
+
+def test_what_is_asked_for_besides_the_prediction_is_asked_in_json(play: Any, answer: Any) -> None:
+    model = {"checkpoint": "ckpt_1", "mode": "eval", "statistics": "sha256:0"}
+    body = {"predictions": [{"values": [0.5]}], "logits": [[0.5]], "model": model}
+    played = play(runs.predict("run_1", [0.25, 1], "logits"), answer(body))
+    assert json.loads(played.requests[0].body) == {"inputs": [[0.25, 1.0]], "return": ["logits"]}
+    assert played.value.logits == [[0.5]]
 
 
 def test_a_field_that_this_version_does_not_know_is_kept(
