@@ -105,9 +105,7 @@ class Saver:
 
     def _write(self, snapshot: Snapshot) -> tuple[Written, str]:
         name = f"step-{snapshot.step}.safetensors"
-        written = write(
-            self._files.scratch() / name, snapshot.tensors, self._about.at(snapshot.step)
-        )
+        written = write(self._scratch(name), snapshot.tensors, self._about.at(snapshot.step))
         return written, self._put(written.path, name)
 
     def _write_state(self, point: ResumePoint) -> tuple[str, str]:
@@ -118,6 +116,7 @@ class Saver:
         return hashlib.sha256(content).hexdigest(), self._put(path, name)
 
     def _scratch(self, name: str) -> Path:
+        # Named by run and claim: every trainer of this machine writes to the same folder.
         return self._files.scratch() / f"{self._folder.replace('/', '-')}-{name}"
 
     def _put(self, path: Path, name: str) -> str:

@@ -103,3 +103,12 @@ def test_every_run_ends_with_its_metrics_and_a_scored_checkpoint(steady: Any) ->
         "checkpoint",
         "succeeded",
     ]
+
+
+def test_runs_that_save_at_the_same_steps_do_not_meet(steady: Any) -> None:
+    every = {"budget": {"steps": 60}, "checkpoint_every": {"steps": 5}}
+    ids = [steady.submit(seed=seed, **every) for seed in range(6)]
+    ended = [steady.until_ended(run_id) for run_id in ids]
+    assert [run.state for run in ended] == [State.SUCCEEDED] * 6
+    assert [run.attempts for run in ended] == [1] * 6
+    assert len({steady.sha256(run_id) for run_id in ids}) == 6
