@@ -174,9 +174,6 @@ class Settings(BaseSettings):
     loaded_bytes: Count = Field(
         2 * GIB, description="Memory for those networks, in bytes; the least recently used leave."
     )
-    idempotency_seconds: Seconds = Field(
-        86_400, description="Time an Idempotency-Key is remembered."
-    )
     min_free_bytes: Bytes = Field(
         500 * MIB, description="Free disk below which new runs and uploads are refused."
     )
