@@ -54,14 +54,13 @@ class Predictor:
             )
         if len(rows) == 0:
             raise InputRefused("expected at least one row, got none", rows=0)
-        finite = np.isfinite(rows).reshape(len(rows), -1).all(1)
-        if not finite.all():
-            row = int(np.argmin(finite))
-            raise InputRefused(f"row {row} holds a value that is not finite", row=row)
+        refuse_rows(np.isfinite(rows), "not finite")
         return rows.reshape(len(rows), *shape)
 
     def _scaled(self, rows: npt.NDArray[np.generic]) -> torch.Tensor:
-        scaled = self.loaded.scaling.apply(rows, dtype=self._type)
+        with np.errstate(over="ignore"):  # refused below, by row
+            scaled = self.loaded.scaling.apply(rows, dtype=self._type)
+        refuse_rows(np.isfinite(scaled), f"too large for {np.dtype(self._type).name}")
         return torch.from_numpy(np.ascontiguousarray(scaled))
 
     def _block(self, inputs: torch.Tensor) -> npt.NDArray[np.float32 | np.float64]:
@@ -74,3 +73,11 @@ class Predictor:
         logits = self.loaded.network(padded.to(self._device))
         answer: npt.NDArray[np.float32 | np.float64] = logits[: len(inputs)].cpu().numpy()
         return answer
+
+
+def refuse_rows(is_good: npt.NDArray[np.bool_], what: str) -> None:
+    """Refuse rows by the index of the first that holds a bad value."""
+    good = is_good.reshape(len(is_good), -1).all(1)
+    if not good.all():
+        row = int(np.argmin(good))
+        raise InputRefused(f"row {row} holds a value that is {what}", row=row)
