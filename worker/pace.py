@@ -6,14 +6,9 @@ WINDOW_SECONDS = 10.0
 
 
 class Pace:
-    """A sliding window over reports.
+    """A sliding window over reports."""
 
-    Args:
-        step: where training begins or goes on.
-    """
-
-    def __init__(self, step: int) -> None:
-        self._first = step
+    def __init__(self) -> None:
         self._seen: deque[tuple[int, float]] = deque()
 
     def rate(self, step: int, at: float) -> float | None:

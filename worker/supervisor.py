@@ -49,7 +49,7 @@ class Supervisor:
         self._wish: Wish | None = None
         self._kill_at = float("inf")
         self._has_let_go = False  # the last word of this claim is in the records
-        self._pace = Pace(run.step)
+        self._pace = Pace()
 
     def supervise(self) -> None:
         """Train the run; returns once its trainer has ended and the records say so."""
