@@ -6,19 +6,17 @@ most once to a commit, and when the call returns, the commit has happened.
 """
 
 import asyncio
-import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, OperationalError
-from sqlalchemy.pool import NullPool
 
-from core.clock import READ_ONLY
+from core import engines
 from core.errors import DatabaseUnavailable
 from core.group_commit import TROUBLE, GroupCommit
 from core.migrations.upgrade import upgrade
@@ -26,13 +24,7 @@ from core.migrations.upgrade import upgrade
 T = TypeVar("T")
 Work = Callable[[Connection], T]
 
-THREADS = 16  # for asyncio callers: reads, and on PostgreSQL writes
-BUSY_MILLISECONDS = 30_000
 _TRY_AGAIN = {"40001", "40P01"}  # serialization failure, deadlock: the server asks for it
-_POSTGRES_OPTIONS = (
-    "-c statement_timeout=30000 -c lock_timeout=10000"
-    " -c idle_in_transaction_session_timeout=30000 -c timezone=UTC"
-)
 
 
 class Database:
@@ -47,16 +39,16 @@ class Database:
     """
 
     def __init__(self, url: str) -> None:
-        self._url = _checked(url)
+        self._url = engines.checked(url)
         self.is_sqlite = self._url.get_backend_name() == "sqlite"
         self._lock = threading.Lock()
         self._threads: ThreadPoolExecutor | None = None
         if self.is_sqlite:
-            self._reader = _sqlite_reader(self._url)
-            self._writer = _sqlite_writer(self._url)
+            self._reader = engines.sqlite_reader(self._url)
+            self._writer = engines.sqlite_writer(self._url)
             self._group: GroupCommit | None = GroupCommit(self._writer)
         else:
-            self._writer = _postgres(self._url)
+            self._writer = engines.postgres(self._url)
             self._reader = self._writer.execution_options(
                 isolation_level="REPEATABLE READ", postgresql_readonly=True
             )
@@ -146,7 +138,7 @@ class Database:
     def _in_thread(self, call: Callable[[], T]) -> Future[T]:
         with self._lock:
             if self._threads is None:
-                self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="database")
+                self._threads = ThreadPoolExecutor(engines.POOL_SIZE, thread_name_prefix="database")
             return self._threads.submit(call)
 
     def _write_postgres(self, work: Work[T], durable: bool) -> T:
@@ -171,75 +163,3 @@ def _run(connection: Connection, work: Work[T], durable: bool) -> T:
 
 def _is_undone(error: DBAPIError) -> bool:
     return error.connection_invalidated or getattr(error.orig, "sqlstate", None) in _TRY_AGAIN
-
-
-def _checked(url: str) -> URL:
-    parsed = make_url(url)
-    if parsed.get_backend_name() == "postgresql":
-        return parsed.set(drivername="postgresql+psycopg")
-    if parsed.get_backend_name() != "sqlite":
-        raise ValueError(f"expected sqlite or postgresql, got {parsed.get_backend_name()}")
-    if not parsed.database or parsed.database == ":memory:":
-        raise ValueError("an SQLite database in memory cannot be shared: name a file")
-    return parsed.set(drivername="sqlite+pysqlite")
-
-
-def _json(value: Any) -> str:
-    # NaN would be refused by PostgreSQL and by every JSON reader, so it is refused here.
-    return json.dumps(value, allow_nan=False, separators=(",", ":"))
-
-
-def _postgres(url: URL) -> Engine:
-    connect = {"connect_timeout": 5, "options": _POSTGRES_OPTIONS, "application_name": "evalmode"}
-    return create_engine(
-        url,
-        json_serializer=_json,
-        pool_size=THREADS,
-        max_overflow=4,
-        pool_timeout=10,
-        pool_pre_ping=True,
-        hide_parameters=True,
-        connect_args=connect,
-    )
-
-
-def _sqlite_reader(url: URL) -> Engine:
-    engine = create_engine(
-        url,
-        json_serializer=_json,
-        pool_size=THREADS,
-        max_overflow=4,
-        hide_parameters=True,
-        connect_args={"check_same_thread": False},
-    )
-    _set_up_sqlite(engine, "BEGIN", ("query_only=ON",))
-    return engine
-
-
-def _sqlite_writer(url: URL) -> Engine:
-    engine = create_engine(
-        url,
-        json_serializer=_json,
-        poolclass=NullPool,
-        hide_parameters=True,
-        connect_args={"check_same_thread": False},
-    )
-    _set_up_sqlite(engine, "BEGIN IMMEDIATE", ("synchronous=FULL", "foreign_keys=ON"))
-    return engine
-
-
-def _set_up_sqlite(engine: Engine, begin: str, pragmas: tuple[str, ...]) -> None:
-    """Make transactions explicit: the driver's own begin comes too late to keep a read true."""
-
-    @event.listens_for(engine, "connect")
-    def on_connect(driver: Any, record: Any) -> None:
-        driver.isolation_level = None
-        if "query_only=ON" in pragmas:
-            record.info[READ_ONLY] = True
-        first = (f"busy_timeout={BUSY_MILLISECONDS}", "journal_mode=WAL")
-        for pragma in (*first, *pragmas):
-            driver.execute(f"PRAGMA {pragma}").close()
-
-    @event.listens_for(engine, "begin")
-    def on_begin(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)

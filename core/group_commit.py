@@ -197,4 +197,4 @@ def _refuse(group: list[Waiting], cause: BaseException) -> None:
 
 def _is_locked(error: BaseException) -> bool:
     code = getattr(getattr(error, "orig", None), "sqlite_errorcode", None)
-    return code == sqlite3.SQLITE_BUSY
+    return code is not None and code & 0xFF == sqlite3.SQLITE_BUSY  # its low byte

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError
 
-from core import database as module
+from core import engines
 from core.database import Database
 from core.errors import DatabaseUnavailable
 
@@ -234,7 +234,7 @@ def test_a_work_that_waits_for_another_is_refused(on_sqlite: Database) -> None:
 def test_a_lock_held_too_long_refuses_everything_that_waited_for_it(
     sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "BUSY_MILLISECONDS", 300)
+    monkeypatch.setattr(engines, "BUSY_SECONDS", 0.3)
     with Database(sqlite_url) as database, ThreadPoolExecutor(8) as threads:
         database.write(put("before"))
         other = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
@@ -249,6 +249,27 @@ def test_a_lock_held_too_long_refuses_everything_that_waited_for_it(
         other.close()
         database.write(put("recovered"))
         assert names(database) == ["before", "recovered"]
+
+
+def test_a_process_that_writes_without_a_break_keeps_nobody_out(sqlite_url: str) -> None:
+    with Database(sqlite_url) as busy, Database(sqlite_url) as other:
+        end = time.monotonic() + 2
+
+        def write_on(who: int) -> None:
+            for i in range(1_000_000):
+                if time.monotonic() > end:
+                    return
+                busy.write(put(f"{who}-{i}"))
+
+        with ThreadPoolExecutor(8) as threads:
+            writing = [threads.submit(write_on, who) for who in range(8)]
+            waits = []
+            while time.monotonic() < end:
+                started = time.monotonic()
+                other.write(put(f"other-{len(waits)}"), durable=False)
+                waits.append(time.monotonic() - started)
+            assert [one.result() for one in writing] == [None] * 8
+        assert max(waits) < 1, "SQLite's own waiting takes seconds here"
 
 
 def test_closing_answers_everything_that_waits(sqlite_url: str) -> None:
