@@ -10,6 +10,7 @@ from api.problems import Refusal, answer
 from api.telemetry import Telemetry
 from core import logs
 
+HEAD_BYTES = 16_384  # uvicorn's own limit counts only heads that come in pieces
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _log = logs.get(__name__)
 
@@ -36,10 +37,11 @@ class Access:
             await send(message)
 
         try:
-            if _has_two_lengths(scope):
-                await _refuse_two_lengths(scope, receive, noting)
-            else:
+            refusal = _refusal(scope)
+            if refusal is None:
                 await self._app(scope, receive, noting)
+            else:
+                await answer(Request(scope), refusal)(scope, receive, noting)
         except ClientDisconnect:
             return
         except Exception:
@@ -56,16 +58,21 @@ class Access:
         self._telemetry.request(method, route, status, seconds)
 
 
-def _has_two_lengths(scope: Scope) -> bool:
-    """Two ways of saying where the body ends: proxies may disagree on it, so nobody guesses."""
-    names = {name for name, _ in scope["headers"]}
-    return b"transfer-encoding" in names and b"content-length" in names
-
-
-async def _refuse_two_lengths(scope: Scope, receive: Receive, send: Send) -> None:
-    detail = "Content-Length and Transfer-Encoding contradict each other."
-    refusal = Refusal(400, "AMBIGUOUS_LENGTH", detail, {"Connection": "close"})
-    await answer(Request(scope), refusal)(scope, receive, send)
+def _refusal(scope: Scope) -> Refusal | None:
+    """What is wrong with a request's head, whatever it asks for."""
+    headers = scope["headers"]
+    names = {name for name, _ in headers}
+    if b"transfer-encoding" in names and b"content-length" in names:
+        # Two ways of saying where the body ends: proxies may disagree on it, so nobody guesses.
+        detail = "Content-Length and Transfer-Encoding contradict each other."
+        return Refusal(400, "AMBIGUOUS_LENGTH", detail, {"Connection": "close"})
+    size = sum(len(name) + len(value) + 4 for name, value in headers)
+    size += len(scope.get("raw_path", b"")) + len(scope["query_string"])
+    if size > HEAD_BYTES:
+        detail = f"Path and headers may have {HEAD_BYTES} bytes together."
+        close = {"Connection": "close"}
+        return Refusal(431, "HEADERS_TOO_LARGE", detail, close, limit_bytes=HEAD_BYTES)
+    return None
 
 
 async def _apologize(scope: Scope, receive: Receive, send: Send) -> None:

@@ -5,10 +5,10 @@ import socket
 import uvicorn
 from fastapi import FastAPI
 
+from api.access import HEAD_BYTES
 from api.deadline import Arrival, protocol
 from core.settings import Settings
 
-HEAD_BYTES = 16_384  # request line and headers
 KEEP_ALIVE_SECONDS = 5
 UPLOAD_PATHS = frozenset({"/v1/datasets"})
 
