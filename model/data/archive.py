@@ -18,7 +18,7 @@ from model.data.options import Limits
 from model.errors import DatasetInvalid, DatasetTooLarge
 
 _END = struct.Struct("<4s4H2LH")  # signature, disks, entries twice, size, offset, comment
-_END64 = struct.Struct("<4sQ2H2L4Q")  # ..., entries twice, size, offset
+_END64 = struct.Struct("<4sQ2H2L4Q")  # ..., versions, disks, entries twice, size, offset
 _LOCATOR_BYTES = 20
 _ENTRY = struct.Struct("<4s24x3H12x")  # signature, lengths of name, extra field and comment
 _ENTRY_BYTES = 1_024  # what an entry takes at most, on average
@@ -62,42 +62,40 @@ def _check_directory(file: BinaryIO, max_members: int) -> None:
     if position < 0 or len(tail) - position < _END.size:
         raise DatasetInvalid("not a zip file: it has no directory at its end")
     end = _END.unpack_from(tail, position)
-    stop, directory_bytes = size - len(tail) + position, end[5]
+    stop, entries, directory_bytes = size - len(tail) + position, end[4], end[5]
     before = tail[max(0, position - _LOCATOR_BYTES - _END64.size) : position]
     if before[-_LOCATOR_BYTES:].startswith(b"PK\6\7"):
         if len(before) < _LOCATOR_BYTES + _END64.size or not before.startswith(b"PK\6\6"):
             raise _damaged()
-        stop, directory_bytes = stop - len(before), _END64.unpack_from(before)[8]
+        stop, end64 = stop - len(before), _END64.unpack_from(before)
+        entries, directory_bytes = end64[7], end64[8]
+    if entries > max_members:
+        raise DatasetTooLarge(
+            f"an archive of {entries} members, at most {max_members} are accepted",
+            size=entries,
+            limit=max_members,
+            unit="members",
+        )
     if directory_bytes > stop or directory_bytes > max_members * _ENTRY_BYTES + 65_536:
         raise _damaged()
     file.seek(stop - directory_bytes)
-    _count_entries(file, stop, max_members)
+    _check_count(file, entries, directory_bytes)
 
 
 def _damaged() -> DatasetInvalid:
     return DatasetInvalid("a damaged zip file: its directory cannot be read")
 
 
-def _count_entries(file: BinaryIO, stop: int, max_members: int) -> None:
-    """Walk the directory as `zipfile` will: the count that the file claims proves nothing."""
-    entries = 0
-    while file.tell() < stop:
+def _check_count(file: BinaryIO, entries: int, directory_bytes: int) -> None:
+    """Walk the directory: `zipfile` goes by its bytes and not by the count that the file claims."""
+    for _ in range(entries):
         entry = file.read(_ENTRY.size)
         if len(entry) < _ENTRY.size or not entry.startswith(b"PK\1\2"):
             raise _damaged()
-        entries += 1
-        if entries > max_members:
-            raise _too_many(entries, max_members)
-        file.seek(sum(_ENTRY.unpack(entry)[1:]), 1)
-
-
-def _too_many(members: int, limit: int) -> DatasetTooLarge:
-    return DatasetTooLarge(
-        f"an archive of at least {members} members, at most {limit} are accepted",
-        size=members,
-        limit=limit,
-        unit="members",
-    )
+        _, name, extra, comment = _ENTRY.unpack(entry)
+        directory_bytes -= len(entry) + len(file.read(name + extra + comment))
+    if directory_bytes:
+        raise _damaged()
 
 
 def _check_members(members: list[zipfile.ZipInfo], limits: Limits) -> None:

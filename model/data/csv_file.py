@@ -121,12 +121,12 @@ def _parse(path: Path, names: list[str], target: int, limits: Limits) -> pa.Tabl
                 column_types=types, null_values=[], strings_can_be_null=False
             ),
         )
-    except pa.ArrowInvalid as error:
+    except pa.ArrowException as error:
         raise _refusal(error, ragged, names) from error
 
 
 def _refusal(
-    error: pa.ArrowInvalid, ragged: list[pa.csv.InvalidRow], names: list[str]
+    error: pa.ArrowException, ragged: list[pa.csv.InvalidRow], names: list[str]
 ) -> DatasetInvalid:
     if ragged:
         row = ragged[0].number - 1

@@ -51,12 +51,7 @@ def _read_table(path: Path, options: ReadOptions) -> tuple[list[str], int, pa.Ta
     # One long text repeated in every row is short in the file; as a dictionary it stays short.
     texts = [names[target]] if is_text(_value_type(file.schema_arrow.field(target).type)) else []
     with _open(path, texts) as file:
-        table = file.read(use_threads=False)
-    if len(table) != file.metadata.num_rows:
-        raise DatasetInvalid(
-            f"the footer declares {file.metadata.num_rows} rows, the file has {len(table)}"
-        )
-    return names, target, table
+        return names, target, file.read(use_threads=False)
 
 
 def _open(path: Path, dictionaries: list[str] | None = None) -> pa.parquet.ParquetFile:

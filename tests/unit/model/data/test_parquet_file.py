@@ -152,6 +152,25 @@ def test_every_cut_or_damaged_file_is_refused_or_read(tmp_path):
     assert refused > len(damages) / 2
 
 
+def test_what_the_footer_says_to_unpack_is_bounded(parquet):
+    columns = {"x": np.arange(10.0), "y": [str(row % 2) * 200 for row in range(10)]}
+    assert parquet(columns).facts.rows == 10
+    with pytest.raises(DatasetTooLarge, match="bytes unpacked, at most 300 are accepted"):
+        parquet(columns, max_bytes=300)
+
+
+def test_a_footer_that_counts_other_rows_than_its_groups_is_refused(tmp_path):
+    path = tmp_path / "rows.parquet"
+    pa.parquet.write_table(pa.table({"x": np.arange(50.0), "y": np.arange(50) % 3}), path)
+    whole = path.read_bytes()
+    footer = whole[-int.from_bytes(whole[-8:-4], "little") - 8 :]
+    counted = footer.rindex(b"\x16\x64")  # 50 as a number of Thrift's compact form
+    more = footer[: counted + 1] + b"\x66" + footer[counted + 2 :]
+    path.write_bytes(whole[: -len(footer)] + more)
+    with pytest.raises(DatasetInvalid, match="row groups do not add up to its rows"):
+        read(path, ReadOptions(target="y"))
+
+
 def test_a_footer_longer_than_the_file_is_refused(tmp_path):
     path = tmp_path / "rows.parquet"
     path.write_bytes(b"PAR1" + b"\xff\xff\xff\x7f" + b"PAR1")
