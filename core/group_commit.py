@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from core.errors import DatabaseUnavailable
 
 T = TypeVar("T")
-TROUBLE = (OperationalError, InterfaceError, PoolTimeout)  # the database's fault, not the work's
+# The database's fault, not the work's; InternalError is a PostgreSQL that became a standby.
+TROUBLE = (OperationalError, InterfaceError, InternalError, PoolTimeout)
 MAX_GROUP = 256  # transactions in one commit; bounds how long other processes wait
 
 

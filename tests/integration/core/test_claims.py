@@ -211,13 +211,15 @@ def test_a_report_moves_progress_metrics_and_log(with_dataset: Database, claim: 
     seen = read(with_dataset, run)
     assert (seen.step, seen.steps_per_second, seen.fraction) == (30, 1000.0, 0.3)
     assert seen.eta_seconds == pytest.approx(0.07)
+    assert with_dataset.write(lambda c: runs.pause(c, run.id)).eta_seconds is None
     assert seen.metrics == {
         "train_loss": {"last": None, "best": 0.25, "step": 30, "last_not_finite": "nan"},
         "train_accuracy": {"last": 0.3, "best": 0.3, "step": 30},
     }
-    last = with_dataset.read(lambda c: events.after(c, run.id, 0))[-1]
+    last = with_dataset.read(lambda c: events.after(c, run.id, 0))[2]
     assert (last.type, last.data["metrics"]) == ("metrics", seen.metrics)
-    assert log(with_dataset, run) == ["queued", "started", "metrics"], "evaluations alone are told"
+    kinds = ["queued", "started", "metrics", "pausing"]
+    assert log(with_dataset, run) == kinds, "evaluations alone are told"
 
 
 def test_a_speed_that_is_not_finite_is_not_known(with_dataset: Database, claim: Claim) -> None:

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError
 
-from core import engines
+from core import engines, group_commit
 from core.database import Database
 from core.errors import DatabaseUnavailable
 
@@ -202,6 +202,29 @@ def test_a_full_disk_fails_the_group_and_the_next_one_works(on_sqlite: Database)
         assert names(on_sqlite) == ["after"]
 
 
+def test_a_statement_that_the_database_cannot_run_harms_nobody_else(on_sqlite: Database) -> None:
+    with on_sqlite, ThreadPoolExecutor(2) as threads:
+        gate = Gate(on_sqlite)
+        wrong = threads.submit(on_sqlite.write, lambda c: c.execute(text("SELECT 1 FROM nothing")))
+        right = threads.submit(on_sqlite.write, put("right"))
+        time.sleep(0.2)
+        gate.open()
+        assert isinstance(wrong.exception(), DatabaseUnavailable)
+        assert right.result() == "right"
+
+
+def test_more_than_fit_one_commit_are_written_by_several(
+    on_sqlite: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit, "MAX_GROUP", 3)
+    with on_sqlite, ThreadPoolExecutor(10) as threads:
+        gate = Gate(on_sqlite)
+        waiting = [threads.submit(on_sqlite.write, put(str(i))) for i in range(10)]
+        time.sleep(0.2)
+        gate.open()
+        assert sorted(future.result() for future in waiting) == names(on_sqlite)
+
+
 def test_sqlite_flushes_the_disk_for_what_must_survive_a_power_loss(on_sqlite: Database) -> None:
     def level(connection: Connection) -> int:
         return int(connection.exec_driver_sql("PRAGMA synchronous").scalar_one())
@@ -289,6 +312,21 @@ def test_closing_answers_everything_that_waits(sqlite_url: str) -> None:
         assert len(names(again)) == 8
 
 
+def test_closing_answers_what_waits_for_a_lock_that_never_comes(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "BUSY_SECONDS", 0.5)
+    database = Database(sqlite_url)
+    other = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with ThreadPoolExecutor(4) as threads:
+        waiting = [threads.submit(database.write, put(str(i))) for i in range(4)]
+        time.sleep(0.2)
+        database.close()
+        assert all(isinstance(one.exception(1), DatabaseUnavailable) for one in waiting)
+    other.close()
+
+
 def test_nothing_is_opened_before_the_first_use(tmp_path: Path) -> None:
     threads = threading.active_count()
     Database(f"sqlite:///{tmp_path}/none.db").close()
@@ -356,3 +394,9 @@ def test_a_transaction_that_the_server_always_ends_is_unavailable(postgres_url: 
     end = text("SELECT pg_terminate_backend(pg_backend_pid())")
     with Database(postgres_url) as database, pytest.raises(DatabaseUnavailable):
         database.write(lambda c: c.execute(end) and None)
+
+
+def test_a_server_that_became_a_standby_is_unavailable(postgres_url: str) -> None:
+    standby = text("SET TRANSACTION READ ONLY")
+    with Database(postgres_url) as database, pytest.raises(DatabaseUnavailable):
+        database.write(lambda c: (c.execute(standby), put("a")(c)))
