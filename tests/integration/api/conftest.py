@@ -1,0 +1,166 @@
+"""A real server in a thread, on SQLite and Redis; states that need a worker are driven by hand."""
+
+import io
+import secrets
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import torch
+
+from api.main import create_app
+from api.server import Server
+from core import claims, datasets, runs
+from core.checkpoints import NewCheckpoint
+from core.claims import Owner
+from core.database import Database
+from core.files import FileStore, open_store
+from core.record import Run
+from core.settings import Settings
+from core.states import Outcome
+from model import checkpoint
+from model.checkpoint import About
+from model.data.scaling import Scaling
+from model.networks.build import build
+from model.networks.init import initialize
+from model.plan import plan
+from model.spec import RunSpec
+
+SPEC: dict[str, Any] = {"dataset": "digits", "network": {"kind": "mlp", "hidden": [5]}}
+OWNER = Owner("worker-1", "host", "cpu")
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running server, and the records and files behind it."""
+
+    url: str
+    settings: Settings
+    database: Database
+    files: FileStore
+
+    def submit(self, **changes: Any) -> dict[str, Any]:
+        """The run that the service makes of a small spec."""
+        answer = httpx.post(f"{self.url}/v1/runs", json=SPEC | changes)
+        assert answer.status_code == 202, answer.text
+        run: dict[str, Any] = answer.json()
+        return run
+
+    def claim(self, run_id: str) -> int:
+        """Make a worker of ours the owner of a run, and return the epoch."""
+        run = self.database.write(lambda c: claims.claim(c, run_id, OWNER, 3_600))
+        assert run is not None
+        return run.epoch
+
+    def add_checkpoint(self, run_id: str, epoch: int, step: int = 1) -> str:
+        """Put a real checkpoint of the run's network into the store and record it."""
+        run = self.database.read(lambda c: runs.get(c, run_id))
+        key = f"runs/{run_id}/e{epoch}/step-{step}.safetensors"
+        new = write_checkpoint(self, run, key, step)
+        return self.database.write(lambda c: claims.add_checkpoint(c, run_id, epoch, new))
+
+    def train(self, **changes: Any) -> dict[str, Any]:
+        """A run that has succeeded, with one checkpoint."""
+        run_id = self.submit(**changes)["id"]
+        epoch = self.claim(run_id)
+        self.add_checkpoint(run_id, epoch)
+        self.database.write(lambda c: claims.finish(c, run_id, epoch, Outcome.COMPLETED))
+        run: dict[str, Any] = httpx.get(f"{self.url}/v1/runs/{run_id}").json()
+        return run
+
+
+def write_checkpoint(service: Service, run: Run, key: str, step: int) -> NewCheckpoint:
+    spec = RunSpec.model_validate(run.spec)
+    facts = service.database.read(lambda c: datasets.get(c, run.dataset_id)).facts
+    network = build(plan(spec, facts), dtype=torch.float32)
+    initialize(network, plan(spec, facts), spec.init, torch.Generator().manual_seed(step))
+    scaling = Scaling.fit("none", np.zeros((2, *facts.input_shape)), facts.images)
+    path = service.files.scratch() / secrets.token_hex(8)
+    written = checkpoint.write(path, network.state_dict(), About(spec, facts, scaling, step))
+    service.files.put(written.path, key)
+    return NewCheckpoint(
+        step=step,
+        key=key,
+        sha256=written.sha256,
+        bytes=written.num_bytes,
+        fingerprint=written.statistics,
+        norm_layers=written.norm_layers,
+        weights_hash=written.weights,
+        metrics={"test_accuracy": 0.5},
+    )
+
+
+@contextmanager
+def serving(settings: Settings) -> Iterator[Service]:
+    """Serve in a thread until the block ends."""
+    server = Server(create_app(settings), settings)
+    thread = threading.Thread(target=server.run, name="server")
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+        thread.join(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    files = open_store(settings)
+    try:
+        with Database(settings.database_url) as database:
+            yield Service(f"http://127.0.0.1:{port}", settings, database, files)
+    finally:
+        server.should_exit = True
+        thread.join()
+        files.close()
+
+
+@pytest.fixture
+def serve() -> Callable[[Settings], Any]:
+    """Serve with settings of a test's own."""
+    return serving
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory, shared_redis: Any) -> Iterator[Service]:
+    """One service for all tests that only add to it."""
+    data = tmp_path_factory.mktemp("service")
+    settings = Settings(data=data, port=0, broker_url=shared_redis.url, min_free_bytes=0)
+    with serving(settings) as service:
+        yield service
+
+
+@pytest.fixture
+def client(service: Service) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=service.url, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def trained(service: Service) -> dict[str, Any]:
+    """A run with a checkpoint."""
+    return service.train(norm="batch")
+
+
+@pytest.fixture
+def stored() -> Callable[[Service], list[str]]:
+    """Every file below the data folder's file store, scratch included."""
+
+    def listing(service: Service) -> list[str]:
+        root = Path(service.settings.files_url)
+        return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+
+    return listing
+
+
+@pytest.fixture
+def npz() -> Callable[..., bytes]:
+    """The bytes of an npz file."""
+
+    def pack(**arrays: Any) -> bytes:
+        file = io.BytesIO()
+        np.savez(file, **arrays)
+        return file.getvalue()
+
+    return pack
