@@ -21,6 +21,7 @@ LONGEST_DELAY_SECONDS = 5.0
 STEADY_SECONDS = 10.0  # a child that lived this long starts with the first delay again
 HOPELESS = 5  # deaths in a row soon after the start
 POLL_SECONDS = 0.02
+_CODE = Path(__file__).resolve().parents[1]
 _TETHER = str(Path(__file__).with_name("tether.py"))
 
 log = logs.get("evalmode.processes")
@@ -49,6 +50,17 @@ class Command:
 def tethered(argv: tuple[str, ...]) -> tuple[str, ...]:
     """The argv under which `argv` dies with the calling process."""
     return (sys.executable, "-I", "-S", _TETHER, str(os.getpid()), *argv)
+
+
+def for_python(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment in which Python finds this code, wherever it is started.
+
+    The rooms' names are common words: a folder `api` in the present one must not win.
+    """
+    found = {**environment, "PYTHONSAFEPATH": "1"}
+    if (_CODE / "pyproject.toml").is_file():  # a checkout; what is installed is found anyway
+        found["PYTHONPATH"] = f"{_CODE}:{found.get('PYTHONPATH', '')}".rstrip(":")
+    return found
 
 
 async def start(command: Command) -> asyncio.subprocess.Process:

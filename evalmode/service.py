@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from core.settings import Settings
-from evalmode.processes import tethered
+from core.settings import PREFIX, environment, load
+from evalmode.processes import for_python, tethered
 
 READY_SECONDS = 90.0
 LAST_LINES = 20
@@ -35,7 +35,7 @@ def own_service(slots: int) -> Iterator[str]:
         finally:
             process.terminate()
             try:
-                process.wait(Settings().shutdown_seconds * 2)
+                process.wait(load().shutdown_seconds * 2)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -48,12 +48,21 @@ def _start(data: Path, slots: int, log: Path) -> "subprocess.Popen[str]":
     with log.open("wb") as file:
         return subprocess.Popen(
             tethered((sys.executable, "-m", "evalmode", "up", *options)),
+            env=_environment(data),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=file,
             start_new_session=True,  # ctrl-C is ours; we end it in order
             text=True,
         )
+
+
+def _environment(data: Path) -> dict[str, str]:
+    """Ours, without the addresses that would lead out of the data folder."""
+    found = environment(load(data=data))
+    for address in ("DATABASE_URL", "BROKER_URL", "FILES_URL", "FILES_OPTIONS"):
+        del found[PREFIX + address]
+    return for_python(found)
 
 
 def _wait_until_ready(process: "subprocess.Popen[str]", log: Path) -> str:

@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
 
@@ -22,7 +21,7 @@ from core.queue import prepare_socket_folder
 from core.settings import Settings, broker_url, environment, socket_path
 from evalmode import orphans, redis
 from evalmode.lock import lock
-from evalmode.processes import Command, Processes
+from evalmode.processes import Command, Processes, for_python
 from evalmode.redis import Redis
 from worker.devices import find_gpus
 
@@ -30,7 +29,6 @@ LISTING = "processes.json"
 BACKLOG = 2048  # connections that wait while an API process starts again
 MARGIN_SECONDS = 5.0  # on top of what a child gives itself, before it is killed
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
-_CODE = Path(__file__).resolve().parents[1]
 
 log = logs.get("evalmode.up")
 
@@ -173,12 +171,7 @@ class Up:
         ]
 
     def _environment(self, **changes: str | int) -> dict[str, str]:
-        found = environment(self._settings.model_copy(update=changes))
-        # The rooms' names are common words: a folder `api` where we were started must not win.
-        found["PYTHONSAFEPATH"] = "1"
-        if (_CODE / "pyproject.toml").is_file():
-            found["PYTHONPATH"] = f"{_CODE}:{found.get('PYTHONPATH', '')}".rstrip(":")
-        return found
+        return for_python(environment(self._settings.model_copy(update=changes)))
 
     async def _collect_orphans(self) -> None:
         while True:
