@@ -13,7 +13,7 @@ from api.resources import Resource
 from api.routes import run_log
 from api.services import Given, Services
 from api.serving import inputs
-from core import clock, runs, workers
+from core import clock, idempotency, runs, workers
 from core.queue import QUEUES
 from core.states import State
 from core.workers import Worker
@@ -36,11 +36,11 @@ _SETTINGS = (
     "upload_seconds",
     "connections",
     "streams",
-    "idempotency_seconds",
 )
 _CONSTANTS = {
     "max_steps": spec.MAX_STEPS,
     "max_seed": spec.MAX_SEED,
+    "idempotency_seconds": int(idempotency.KEPT_SECONDS),
     "page_items": runs.MAX_PAGE,
     "page_events": run_log.MAX_EVENTS,
     "series_points": run_log.MAX_SERIES_POINTS,
