@@ -1,15 +1,15 @@
 """What the mathematics refuses, as one tree.
 
-    ModelError                 reason, message, and every value the message used
-    +-- SpecRefused            a spec that cannot work; names the field
-    +-- DatasetInvalid         a file or array that is no dataset; names row, column or member
-    |   +-- DatasetTooLarge    more bytes, rows or values than the limit
-    +-- InputRefused           rows that a network cannot answer
-    +-- CheckpointRefused      a file that is no whole checkpoint
-        +-- ChecksumMismatch   bytes differ from the recorded sha256
-        +-- StatisticsMissing  a norm layer without its running statistics
-        +-- ShapeMismatch      tensors of another network
-    +-- DeviationZero          a batch deviation of exactly 0 with eps 0
+ModelError                 reason, message, and every value the message used
++-- SpecRefused            a spec that cannot work; names the field
++-- DatasetInvalid         a file or array that is no dataset; names row, column or member
+|   +-- DatasetTooLarge    more bytes, rows or values than the limit
++-- InputRefused           rows that a network cannot answer
++-- CheckpointRefused      a file that is no whole checkpoint
+    +-- ChecksumMismatch   bytes differ from the recorded sha256
+    +-- StatisticsMissing  a norm layer without its running statistics
+    +-- ShapeMismatch      tensors of another network
++-- DeviationZero          a batch deviation of exactly 0 with eps 0
 """
 
 from typing import Any
