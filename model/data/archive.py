@@ -50,7 +50,7 @@ def open_archive(path: Path, max_members: int, limits: Limits) -> Iterator[zipfi
         except _DAMAGED as error:
             raise _damaged() from error
         with archive:
-            _check_members(archive.infolist(), limits)
+            _check_members(archive.infolist(), path.stat().st_size, limits)
             yield archive
 
 
@@ -98,10 +98,13 @@ def _check_count(file: BinaryIO, entries: int, directory_bytes: int) -> None:
         raise _damaged()
 
 
-def _check_members(members: list[zipfile.ZipInfo], limits: Limits) -> None:
+def _check_members(members: list[zipfile.ZipInfo], size: int, limits: Limits) -> None:
     seen: set[str] = set()
     for member in members:
-        if why := _refusal(member, seen):
+        why = _refusal(member, seen)
+        if not 0 <= member.header_offset < size:
+            why = "it lies outside the file"
+        if why:
             name = shown(member.orig_filename)
             raise DatasetInvalid(f"member '{name}' of the archive: {why}", member=name)
         seen.add(member.filename)

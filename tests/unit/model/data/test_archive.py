@@ -94,6 +94,17 @@ def test_another_compression_is_refused(names, method):
         names(zipped("a", compression=method))
 
 
+def test_a_member_outside_the_file_is_refused(names):
+    two = zipped("a", "b")
+    start = two.index(b"PK\1\2")
+    later = bytearray(two)
+    later[-6:-2] = struct.pack("<L", start + 40)  # the directory claims to start further on
+    with pytest.raises(DatasetInvalid, match="member 'a' of the archive: it lies outside"):
+        names(bytes(later))
+    with pytest.raises(DatasetInvalid, match="member 'a' of the archive: it lies outside"):
+        names(patched(two, 42, struct.pack("<L", len(two))))
+
+
 def test_a_damaged_member_is_named(names):
     whole = zipped("a", data=b"data" * 100)
     with pytest.raises(DatasetInvalid, match="member 'a' of the archive is damaged"):
