@@ -17,7 +17,7 @@ import pyarrow.csv
 from model.data.dataset import Dataset
 from model.data.inputs import bad_cell, check_size
 from model.data.options import Limits, ReadOptions
-from model.data.table import check_columns, check_names, find_target, from_columns, unquoted_targets
+from model.data.table import check_columns, check_names, find_target, from_columns, parsed_targets
 from model.errors import DatasetInvalid, DatasetTooLarge
 
 _BLOCK_BYTES = 2**20
@@ -41,7 +41,7 @@ def read(path: Path, options: ReadOptions) -> Dataset:
     check_size(lines - 1, len(names) - 1, 8, limits)
     table = _parse(path, names, target, limits)
     columns = [table.column(index) for index in range(len(names))]
-    columns[target] = unquoted_targets(columns[target], names[target])
+    columns[target] = parsed_targets(columns[target], names[target])
     return from_columns(columns, names, target, limits)
 
 

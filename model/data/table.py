@@ -141,7 +141,7 @@ def _text_targets(encoded: pa.DictionaryArray, limits: Limits) -> Targets:
     return text_classes(names, indices)
 
 
-def unquoted_targets(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+def parsed_targets(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
     """The targets of a text file as integers, else as decimals, else as the text they are.
 
     Raises:
