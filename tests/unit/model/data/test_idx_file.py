@@ -121,8 +121,8 @@ def test_each_limit_is_said_with_its_unit(parts, limits, unit):
     assert refused.value.metadata["unit"] == unit
 
 
-def test_mnist_is_read_with_its_own_test_split(real_data):
-    folder = real_data / "mnist"
+def test_mnist_is_read_with_its_own_test_split(test_data):
+    folder = test_data / "mnist"
     options = ReadOptions(
         targets_path=folder / "train-labels-idx1-ubyte.gz",
         test_path=folder / "t10k-images-idx3-ubyte.gz",

@@ -205,9 +205,9 @@ def test_what_pillow_only_warns_about_is_refused_without_the_tests_filters(tmp_p
     assert found.stdout.strip() == "member 'a/1.png' of the archive: no whole PNG or JPEG image"
 
 
-def test_a_part_of_cifar10_is_read_with_its_own_test_split(real_data, tmp_path):
+def test_a_part_of_cifar10_is_read_with_its_own_test_split(test_data, tmp_path):
     with (
-        zipfile.ZipFile(real_data / "cifar10" / "cifar10-jpeg.zip") as whole,
+        zipfile.ZipFile(test_data / "cifar10" / "cifar10-jpeg.zip") as whole,
         zipfile.ZipFile(tmp_path / "images.zip", "w") as part,
     ):
         names = sorted(name for name in whole.namelist() if not name.endswith("/"))
