@@ -191,5 +191,8 @@ class Processes:
 
     def _write(self) -> None:
         partial = self._listing.with_suffix(".partial")
-        partial.write_text(json.dumps(self.pids))
-        partial.replace(self._listing)
+        try:
+            partial.write_text(json.dumps(self.pids))
+            partial.replace(self._listing)
+        except OSError as error:  # a full disk must not end what still runs
+            log.warning("cannot list the processes", error=str(error))

@@ -84,13 +84,18 @@ class Redis:
         return answer == [b"+OK\r\n", b"+PONG\r\n"]
 
     def _set_aside(self, failures: int) -> None:
-        if failures != SET_ASIDE_AFTER:
+        found = list(self.folder.glob("appendonly*"))
+        if failures != SET_ASIDE_AFTER or not found:
             return
         aside = self.folder / f"unreadable-{int(time.time())}"
-        for path in list(self.folder.glob("appendonly*")):
+        try:
             aside.mkdir(exist_ok=True)
-            path.rename(aside / path.name)
-            log.warning("set an unreadable queue file aside", file=path.name, folder=str(aside))
+            for path in found:
+                path.rename(aside / path.name)
+        except OSError as error:
+            log.warning("cannot set the queue file aside", error=str(error))
+        else:
+            log.warning("set an unreadable queue file aside", folder=str(aside))
 
 
 def _quoted(path: Path) -> str:
