@@ -11,8 +11,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from sqlalchemy import Connection
-
 from core import datasets, runs, workers
 from core.database import Database
 from core.datasets import Dataset
@@ -71,10 +69,6 @@ class Admitted:
         )
 
 
-class _Renamed(Exception):
-    """The dataset's name means another dataset by now."""
-
-
 class Admission:
     """Decides on specs and queues them."""
 
@@ -82,7 +76,7 @@ class Admission:
         self._settings = settings
         self._database = database
         self._limits = Limits(settings.max_parameters, settings.max_memory_bytes)
-        self._datasets: OrderedDict[str, Dataset] = OrderedDict()
+        self._known: OrderedDict[str, Dataset] = OrderedDict()
         self._gpu = Recent(
             lambda: database.aread(lambda c: workers.gpu_alive(c, settings.lease_seconds))
         )
@@ -94,8 +88,7 @@ class Admission:
         Raises:
             SpecRefused: it cannot work, or names no dataset.
         """
-        dataset = await self._dataset(spec.dataset)
-        return Admitted(check(spec, dataset.facts, self._limits), dataset)
+        return self._checked(spec, await self._dataset(spec.dataset))
 
     async def submit(self, spec: RunSpec, asked: Idempotency | None) -> Submitted:
         """Check and queue a run; it is committed when this returns.
@@ -106,11 +99,16 @@ class Admission:
             IdempotencyMismatch, IdempotencyInFlight: see `core.idempotency`.
         """
         await self.require_disk()
+        known = self._known.get(spec.dataset)
+        if known is not None:
+            try:
+                return await self._queue(self._checked(spec, known), asked)
+            except DatasetNotFound:  # deleted since it was remembered
+                self._known.pop(spec.dataset, None)
         try:
-            return await self._submit(await self.check(spec), asked)
-        except (_Renamed, DatasetNotFound):
-            self._datasets.pop(spec.dataset, None)
-            return await self._submit(await self.check(spec), asked)
+            return await self._queue(await self.check(spec), asked)
+        except DatasetNotFound as error:
+            raise _no_dataset(error) from None
 
     async def require_disk(self) -> None:
         """Refuse what will write files while the disk is nearly full.
@@ -132,30 +130,26 @@ class Admission:
             return "gpu" if await self._gpu.get() else "cpu"
         return "gpu" if device == "cuda" else "cpu"
 
-    async def _submit(self, admitted: Admitted, asked: Idempotency | None) -> Submitted:
-        new = admitted.new_run()
-        named, dataset = admitted.checked.spec.dataset, admitted.dataset
+    def _checked(self, spec: RunSpec, dataset: Dataset) -> Admitted:
+        return Admitted(check(spec, dataset.facts, self._limits), dataset)
 
-        def work(connection: Connection) -> Submitted:
-            if named != dataset.id and not dataset.built_in:
-                _require_same(connection, named, dataset)
-            return runs.submit(connection, new, self._settings.queue_limit, asked)
+    async def _queue(self, admitted: Admitted, asked: Idempotency | None) -> Submitted:
+        new, limit = admitted.new_run(), self._settings.queue_limit
+        return await self._database.awrite(lambda c: runs.submit(c, new, limit, asked))
 
-        return await self._database.awrite(work)
-
-    async def _dataset(self, name: str) -> Dataset:
-        dataset = self._datasets.get(name)
-        if dataset is None:
-            try:
-                dataset = await self._database.aread(lambda c: datasets.get(c, name))
-            except DatasetNotFound as error:
-                raise SpecRefused("dataset", error.message, error.reason) from None
-            self._datasets[name] = dataset
-            if len(self._datasets) > REMEMBER_DATASETS:
-                self._datasets.popitem(last=False)
+    async def _dataset(self, id_or_name: str) -> Dataset:
+        try:
+            dataset = await self._database.aread(lambda c: datasets.get(c, id_or_name))
+        except DatasetNotFound as error:
+            raise _no_dataset(error) from None
+        if dataset.built_in or id_or_name == dataset.id:
+            # Any other name may mean a newer dataset tomorrow; these never change.
+            self._known[id_or_name] = dataset
+            if len(self._known) > REMEMBER_DATASETS:
+                self._known.popitem(last=False)
         return dataset
 
 
-def _require_same(connection: Connection, name: str, dataset: Dataset) -> None:
-    if datasets.get(connection, name).id != dataset.id:
-        raise _Renamed
+def _no_dataset(error: DatasetNotFound) -> SpecRefused:
+    """The same as a fault of the request: its path was found, its field means nothing."""
+    return SpecRefused("dataset", error.message, error.reason)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 MULTIPART = "multipart/form-data"
 MAX_PARTS = 8
+PART_HEADER_BYTES = 16_384  # a name that is never read may still be long
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ async def receive(
     folder = Path(tempfile.mkdtemp(prefix="upload-", dir=scratch))
     try:
         with _Parts(folder, names) as parts, _as_refusals():
-            parser = MultipartParser(boundary, parts.callbacks())
+            parser = MultipartParser(boundary, parts.callbacks(), max_header_size=PART_HEADER_BYTES)
             async for piece in bodies.stream(request, limit):
                 await asyncio.to_thread(parser.write, piece)
             parser.finalize()
