@@ -15,10 +15,11 @@ from dataclasses import dataclass
 
 import httpx
 
-from core import logs, workers
+from core import logs
 from core.database import Database
 from core.queue import prepare_socket_folder
 from core.settings import Settings, broker_url, environment, socket_path
+from core.workers import alive
 from evalmode import orphans, redis
 from evalmode.lock import lock
 from evalmode.processes import Command, Processes, for_python
@@ -115,11 +116,12 @@ class Up:
             await self._start_redis()
         with Database(self._settings.database_url) as database:
             await asyncio.to_thread(database.migrate)
-            for command in [*self._workers(), *self._apis()]:
+            workers = worker_commands(self._settings)
+            for command in [*workers, *api_commands(self._settings, self._held.listener)]:
                 self._processes.keep(command)
             async with httpx.AsyncClient(base_url=self._own_url, trust_env=False) as client:
                 await self._processes.until(lambda: accepts(client))
-            await self._processes.until(lambda: self._workers_joined(database))
+            await self._processes.until(lambda: self._have_joined(workers, database))
 
     @property
     def _own_url(self) -> str:
@@ -127,51 +129,21 @@ class Up:
         host = "127.0.0.1" if any_address else self._settings.host
         return address(host, self._held.port)
 
-    async def _workers_joined(self, database: Database) -> bool:
+    async def _have_joined(self, commands: list[Command], database: Database) -> bool:
         """Whether each of our workers says that it takes runs; rows of dead ones do not count."""
         within = self._settings.alive_seconds
-        alive = {worker.pid for worker in await database.aread(lambda c: workers.alive(c, within))}
-        pids = self._processes.pids
-        return {pids.get(command.role) for command in self._workers()} <= alive
+        joined = {worker.pid for worker in await database.aread(lambda c: alive(c, within))}
+        return {self._processes.pids.get(command.role) for command in commands} <= joined
 
     async def _start_redis(self) -> None:
         folder = self._settings.data / "redis"
         folder.mkdir(mode=0o700, exist_ok=True)
         prepare_socket_folder(self._settings.data)
         server = Redis(folder, socket_path(self._settings.data), self._held.password)
-        command = server.command(redis.find_server(), self._environment(), self._held.lock)
+        child = _environment(self._settings)
+        command = server.command(redis.find_server(), child, self._held.lock)
         self._processes.keep(command)
         await self._processes.until(server.answers)
-
-    def _workers(self) -> list[Command]:
-        queues = {"cpu": self._settings.slots}
-        if gpus := find_gpus(self._environment().get("CUDA_VISIBLE_DEVICES")):
-            queues["gpu"] = len(gpus)
-        return [
-            Command(
-                role=numbered("worker", index),
-                argv=(sys.executable, "-m", "worker"),
-                environment=self._environment(worker_queue=queue, slots=slots),
-                grace_seconds=self._settings.shutdown_seconds + 2 * MARGIN_SECONDS,
-            )
-            for index, (queue, slots) in enumerate(queues.items())
-        ]
-
-    def _apis(self) -> list[Command]:
-        descriptor = self._held.listener.fileno()
-        return [
-            Command(
-                role=numbered("api", index),
-                argv=(sys.executable, "-m", "api", "--fd", str(descriptor)),
-                environment=self._environment(),
-                descriptors=(descriptor,),
-                grace_seconds=self._settings.shutdown_seconds + MARGIN_SECONDS,
-            )
-            for index in range(self._settings.api_processes)
-        ]
-
-    def _environment(self, **changes: str | int) -> dict[str, str]:
-        return for_python(environment(self._settings.model_copy(update=changes)))
 
     async def _collect_orphans(self) -> None:
         while True:
@@ -185,6 +157,40 @@ class Up:
         await self._processes.stop({redis.ROLE})
         orphans.kill_all()
         (self._settings.data / LISTING).unlink(missing_ok=True)
+
+
+def worker_commands(settings: Settings) -> list[Command]:
+    """One worker for the cores of this machine, and one for its GPUs if it shows any."""
+    queues = {"cpu": settings.slots}
+    if gpus := find_gpus(environment(settings).get("CUDA_VISIBLE_DEVICES")):
+        queues["gpu"] = len(gpus)
+    return [
+        Command(
+            role=numbered("worker", index),
+            argv=(sys.executable, "-m", "worker"),
+            environment=_environment(settings, worker_queue=queue, slots=slots),
+            grace_seconds=settings.shutdown_seconds + 2 * MARGIN_SECONDS,
+        )
+        for index, (queue, slots) in enumerate(queues.items())
+    ]
+
+
+def api_commands(settings: Settings, listener: socket.socket) -> list[Command]:
+    """The API processes, all on one socket."""
+    return [
+        Command(
+            role=numbered("api", index),
+            argv=(sys.executable, "-m", "api", "--fd", str(listener.fileno())),
+            environment=_environment(settings),
+            descriptors=(listener.fileno(),),
+            grace_seconds=settings.shutdown_seconds + MARGIN_SECONDS,
+        )
+        for index in range(settings.api_processes)
+    ]
+
+
+def _environment(settings: Settings, **changes: str | int) -> dict[str, str]:
+    return for_python(environment(settings.model_copy(update=changes)))
 
 
 async def accepts(client: httpx.AsyncClient) -> bool:
