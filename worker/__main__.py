@@ -16,7 +16,9 @@ def main() -> int:
     asked = settings.load()
     logs.configure(asked.log_level)
     process = create(asked, os.environ.get("CUDA_VISIBLE_DEVICES"))  # noqa: TID251
-    arguments = ["--quiet", "worker", "--pool=threads", f"--concurrency={process.num_slots}"]
+    # One thread more than slots: Celery looks for the next hint only while a thread is free, and
+    # otherwise up to a second later. The slots themselves are counted by cores and devices.
+    arguments = ["--quiet", "worker", "--pool=threads", f"--concurrency={process.num_slots + 1}"]
     arguments += [f"--queues={asked.worker_queue}", "--without-gossip", "--without-mingle"]
     arguments += [f"--hostname={process.services.worker_id}@%h", "--loglevel=WARNING"]
     try:

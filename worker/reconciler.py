@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from sqlalchemy import Connection
 
-from core import claims, logs, workers
+from core import claims, idempotency, logs, workers
 from core.errors import EvalmodeError, Fenced
 from core.queue import QueueName
 from core.record import Run
@@ -60,7 +60,7 @@ class Reconciler(threading.Thread):
         if time.monotonic() - self._swept_at > SWEEP_SECONDS:
             self._swept_at = time.monotonic()
             sweep(self._services)
-            self._services.database.write(lambda c: workers.purge(c, FORGET_SECONDS), durable=False)
+            self._services.database.write(_forget, durable=False)
 
     def _lost(self) -> Iterator[tuple[Run, str]]:
         """Runs whose lease is over, and at once those whose owner died on this host."""
@@ -109,6 +109,11 @@ class Reconciler(threading.Thread):
         return self._services.database.read(
             lambda c: claims.waiting(c, workers.gpu_alive(c, within))
         )
+
+
+def _forget(c: Connection) -> None:
+    workers.purge(c, FORGET_SECONDS)
+    idempotency.purge(c)
 
 
 def kill(pid: int, pid_start: int | None) -> None:

@@ -7,7 +7,9 @@ supervisor has written it into the run's row.
 
 import hashlib
 import json
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -32,25 +34,30 @@ class Saver:
 
     Args:
         assignment: names the run and the claim that files belong to.
-        files: where they go.
+        open_files: opens the store that they go to, at the first save and not before: a run's
+            first step need not wait for it.
         channel: where they are reported.
         lifeline: asked before a file takes its place.
-        scored: the rows that a checkpoint is scored on.
+        about: what the checkpoints say of the run, and the rows that they are scored on.
     """
 
     def __init__(
         self,
         assignment: Assignment,
-        files: FileStore,
+        open_files: Callable[[], FileStore],
         channel: Channel,
         lifeline: Lifeline,
         about: "RunAbout",
     ) -> None:
         self._folder = f"runs/{assignment.run}/e{assignment.epoch}"
-        self._files, self._channel, self._lifeline = files, channel, lifeline
+        self._open_files, self._channel, self._lifeline = open_files, channel, lifeline
         self._about = about
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="saver")
         self._last: Future[None] | None = None
+
+    @cached_property
+    def _files(self) -> FileStore:
+        return self._open_files()
 
     def is_free(self) -> bool:
         """Whether a save would begin at once."""

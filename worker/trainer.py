@@ -4,6 +4,7 @@ It holds no connection to records or queue. Importing this module does nothing e
 forkserver imports it once, and every trainer starts from there.
 """
 
+import gc
 import logging
 import os
 import time
@@ -16,7 +17,7 @@ import torch
 import torch._dynamo  # the first optimizer object would import it: a second of a run's start
 
 from core.errors import EvalmodeError
-from core.files import open_store
+from core.files import FileStore, open_store
 from core.settings import Settings
 from model.data.dataset import load as load_dataset
 from model.errors import CheckpointRefused, ModelError
@@ -39,6 +40,7 @@ log = logging.getLogger(__name__)
 def main(connection: "Connection[Any, Any]", text: str) -> None:
     """Train one assignment; what became of it is the last message on the pipe."""
     die_with_forkserver()
+    gc.freeze()  # a collection must not touch, and so copy, what the forkserver imported
     channel = Channel(connection)
     assignment = Assignment.from_json(text)
     lifeline = Lifeline(channel, assignment.timing)
@@ -96,9 +98,11 @@ class Trainer:
         self.training = Training(checked, arrays, device)
         self._resume()
         self._first = self.training.step + 1
-        files = open_store(Settings.model_validate(self.assignment.settings))
         about = RunAbout(spec, dataset.facts, arrays)
-        self.saver = Saver(self.assignment, files, self.channel, self.lifeline, about)
+        self.saver = Saver(self.assignment, self._open_files, self.channel, self.lifeline, about)
+
+    def _open_files(self) -> FileStore:
+        return open_store(Settings.model_validate(self.assignment.settings))
 
     def _resume(self) -> None:
         if self.assignment.resume:

@@ -98,7 +98,7 @@ class Training:
     def __init__(self, checked: Checked, arrays: Arrays, device: torch.device) -> None:
         spec = checked.spec
         assert spec.loss is not None
-        seed_torch(spec.seed)
+        seed_torch(spec.seed, device)
         self.checked, self.spec, self.arrays, self.device = checked, spec, arrays, device
         self.network = _new_network(checked, device)
         self.loss = loss_function(spec.loss.kind)
