@@ -57,9 +57,15 @@ class Part(BaseModel):
 class Split(Part):
     """How rows become training, validation and test rows. A dataset's own test split wins."""
 
-    test: Fraction = Field(0.2, description="Fraction of all rows held out for the test metrics.")
+    test: Fraction = Field(
+        0.2,
+        description="Fraction of all rows held out for the test metrics; not read where the "
+        "dataset brings its own test rows.",
+    )
     validation: Fraction = Field(
-        0.0, description="Fraction of all rows that `select: best` chooses on."
+        0.0,
+        description="Fraction of all rows (of the training rows, where the dataset brings its own "
+        "test rows) that `select: best` chooses on.",
     )
     seed: int = Field(0, ge=0, le=MAX_SEED, description="Seed of the split alone.")
     stratify: bool = Field(True, description="Keep each class's share in every part.")
@@ -216,7 +222,7 @@ class BatchNorm(Part):
 
 
 class LayerNorm(Part):
-    """Layer normalization: each row over its channels; no running statistics."""
+    """Layer normalization: each row over all its values; no running statistics."""
 
     kind: Literal["layer"]
     eps: _EPS = Field(1e-5, description="Added to the variance.")
