@@ -1,0 +1,47 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from typer.testing import CliRunner, Result
+
+from evalmode.command import app
+from model.data.builtin import build
+
+
+def call(service: Any, *arguments: str) -> Result:
+    return CliRunner().invoke(app, [*arguments, "--url", service.url])
+
+
+def test_a_run_is_submitted_watched_and_asked_from_the_command_line(
+    service: Any, tmp_path: Path
+) -> None:
+    flags = ["--dataset", "wine", "--hidden", "8", "--norm", "batch", "--epochs", "3"]
+    watched = call(service, "submit", *flags, "--name", "cli", "--watch", "--json")
+    assert watched.exit_code == 0, watched.output
+    run = json.loads(watched.stdout)
+    assert (run["state"], run["name"]) == ("succeeded", "cli")
+
+    again = call(service, "watch", run["id"])
+    assert again.exit_code == 0
+    assert again.stdout.splitlines()[-1].endswith(f"checkpoint {run['checkpoint']}")
+
+    rows = build("wine").inputs[:2]
+    np.savetxt(tmp_path / "rows.csv", rows, delimiter=",")
+    np.save(tmp_path / "rows.npy", rows)
+    answers = [call(service, "predict", run["id"], str(p)).stdout for p in tmp_path.iterdir()]
+    assert answers[0] == answers[1]
+    first, second, model = answers[0].splitlines()
+    assert first.startswith("0  class_")
+    assert second.startswith("1  class_")
+    assert model.startswith(f"mode eval, checkpoint {run['checkpoint']}, statistics sha256:")
+
+
+def test_a_refused_run_is_told_in_words(service: Any) -> None:
+    refused = call(service, "submit", "--dataset", "wine", "--hidden", "0")
+    assert refused.exit_code == 1
+    assert "network.hidden.0" in refused.stderr
+
+
+def test_what_the_service_can_do_is_printed(service: Any) -> None:
+    assert "batch" in json.loads(call(service, "capabilities").stdout)["norms"]
