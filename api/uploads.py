@@ -98,8 +98,9 @@ class _Parts(ExitStack):
         self._digests: dict[str, str] = {}
         self._count = 0
         self._ended = False
+        self._faults: list[FieldError] = []  # told at the end, when the parts are counted
         self._header: list[bytes] = [b"", b""]
-        self._name: str | None = None
+        self._name = ""
         self._file: BinaryIO | None = None
         self._digest = hashlib.sha256()
 
@@ -118,6 +119,8 @@ class _Parts(ExitStack):
     def require_end(self) -> None:
         if not self._ended:
             raise _malformed("its last boundary is missing")
+        if self._faults:
+            raise Invalid(*self._faults)
 
     def sha256(self) -> str:
         listing = "".join(f"{name} {self._digests[name]}\n" for name in sorted(self._digests))
@@ -128,7 +131,7 @@ class _Parts(ExitStack):
         if self._count > MAX_PARTS:
             detail = f"An upload has at most {MAX_PARTS} parts."
             raise Refusal(413, "TOO_MANY_PARTS", detail, limit=MAX_PARTS)
-        self._name = None
+        self._name = ""
 
     def _add(self, which: int, data: bytes) -> None:
         self._header[which] += data
@@ -142,26 +145,27 @@ class _Parts(ExitStack):
 
     def _open(self) -> None:
         name = self._name
-        if name is None or name not in self._names:
+        self._file = None
+        if name not in self._names:
             wanted = ", ".join(sorted(self._names))
-            raise Invalid(FieldError(path=shorten(name or ""), message=f"parts are: {wanted}"))
-        if name in self.paths:
-            raise Invalid(FieldError(path=name, message="stands twice"))
-        self.paths[name] = self._folder / name
-        self._file = self.enter_context(self.paths[name].open("wb"))
-        self._digest = hashlib.sha256()
+            self._faults.append(FieldError(path=shorten(name), message=f"parts are: {wanted}"))
+        elif name in self.paths:
+            self._faults.append(FieldError(path=name, message="stands twice"))
+        else:
+            self.paths[name] = self._folder / name
+            self._file = self.enter_context(self.paths[name].open("wb"))
+            self._digest = hashlib.sha256()
 
     def _write(self, data: bytes, start: int, end: int) -> None:
-        assert self._file is not None
-        piece = memoryview(data)[start:end]
-        self._file.write(piece)
-        self._digest.update(piece)
+        if self._file is not None:
+            piece = memoryview(data)[start:end]
+            self._file.write(piece)
+            self._digest.update(piece)
 
     def _close(self) -> None:
-        assert self._file is not None
-        assert self._name is not None
-        self._file.close()
-        self._digests[self._name] = self._digest.hexdigest()
+        if self._file is not None:
+            self._file.close()
+            self._digests[self._name] = self._digest.hexdigest()
 
     def _end(self) -> None:
         self._ended = True
