@@ -13,6 +13,7 @@ import os
 import statistics
 import tempfile
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,7 @@ def one_short_run(client: Client) -> tuple[float, float]:
     whole = time.time() - posted
     assert run.outcome == "completed", run.error
     events: dict[str, Any] = {event.type: event for event in client.runs.events(run.id)}
-    first_step = float(events["training"].data["at"])
+    first_step = datetime.fromisoformat(events["training"].data["at"]).timestamp()
     last_step = events["metrics"].at.timestamp()
     return first_step - posted, whole - (last_step - first_step)
 

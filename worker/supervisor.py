@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from multiprocessing import connection
 from typing import Any
 
@@ -222,5 +223,6 @@ def _finish(
 
 
 def _note_first_step(c: Connection, run_id: str, epoch: int, step: int, at: float) -> None:
-    data = {"step": step, "at": at, "epoch": epoch}
+    when = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+    data = {"step": step, "at": when.replace("+00:00", "Z"), "epoch": epoch}
     events.append(c, run_id, events.NewEvent("training", "It took its first step.", data=data))

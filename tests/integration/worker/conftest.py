@@ -1,6 +1,5 @@
 """Real workers on a real Redis and a real SQLite, in processes that tests may kill."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -26,7 +25,6 @@ from core.settings import Settings
 from core.states import State
 from model.plan import Limits, check
 from model.spec import RunSpec
-from worker.services import started_at
 
 FAST = {
     "slots": 2,
@@ -132,13 +130,9 @@ class Service:
         self.files.close()
 
 
-def is_gone(pid: int) -> bool:
-    return started_at(pid) is None
-
-
-def open_service(broker_url: str, **changed: Any) -> Service:
+def opened_service(broker_url: str, **changed: Any) -> Service:
     folder = Path(tempfile.mkdtemp(prefix="ev-worker-"))
-    chosen = settings.load(data=folder, broker_url=broker_url, **{**FAST, **changed})
+    chosen = settings.load(**{"data": folder, "broker_url": broker_url, **FAST, **changed})
     database = Database(chosen.database_url)
     database.migrate()
     return Service(chosen, database, open_store(chosen), Hints(chosen))
@@ -147,7 +141,7 @@ def open_service(broker_url: str, **changed: Any) -> Service:
 @pytest.fixture
 def service(own_redis: Any) -> Iterator[Service]:
     """A service of this test's own with one worker; the test may kill anything."""
-    opened = open_service(own_redis.url)
+    opened = opened_service(own_redis.url)
     opened.start_worker()
     yield opened
     opened.close()
@@ -158,12 +152,13 @@ def steady(shared_redis: Any) -> Iterator[Service]:
     """One service for the tests of a file that kill nothing."""
     with shared_redis.client() as client:
         client.flushall()
-    opened = open_service(shared_redis.url)
+    opened = opened_service(shared_redis.url)
     opened.start_worker()
     yield opened
     opened.close()
 
 
-def kill(pid: int | None) -> None:
-    assert pid is not None
-    os.kill(pid, signal.SIGKILL)
+@pytest.fixture
+def open_service() -> Callable[..., Service]:
+    """Opens a service with settings of the test's own."""
+    return opened_service

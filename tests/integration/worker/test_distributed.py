@@ -1,0 +1,57 @@
+"""The same worker against PostgreSQL and S3: nothing differs but settings."""
+
+import os
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from core import runs
+from core.settings import Settings
+from core.states import State
+
+LONG = {"budget": {"steps": 3000}, "evaluate_every": {"steps": 500}}
+
+
+@pytest.fixture
+def distributed(
+    open_service: Any, redis_server: Any, postgres_url: str, s3_settings: Settings
+) -> Iterator[Any]:
+    opened = open_service(
+        redis_server.url,
+        data=s3_settings.data,
+        database_url=postgres_url,
+        files_url=s3_settings.files_url,
+        files_options=s3_settings.files_options,
+    )
+    opened.start_worker()
+    yield opened
+    opened.close()
+
+
+def test_a_run_is_paused_killed_and_ends_with_the_bits_of_a_local_one(
+    distributed: Any, steady: Any
+) -> None:
+    whole = steady.submit(**LONG)
+    steady.until_ended(whole)
+    run_id = distributed.submit(**LONG)
+    distributed.until_step(run_id, 100)
+    distributed.database.write(lambda c: runs.pause(c, run_id))
+    distributed.until_state(run_id, State.PAUSED)
+    distributed.database.write(lambda c: runs.resume(c, run_id))
+    distributed.hints.send("cpu")
+    os.kill(distributed.until_step(run_id, 200).pid, signal.SIGKILL)
+    run = distributed.until_ended(run_id)
+    assert (run.state, run.error) == (State.SUCCEEDED, None)
+    expected = steady.tensors(whole)
+    for name, tensor in distributed.tensors(run_id).items():
+        assert torch.equal(tensor, expected[name]), name
+    files = [file.key for file in distributed.files.list("runs")]
+    assert len(files) == 1
+
+
+def test_twenty_runs_finish(distributed: Any) -> None:
+    ids = [distributed.submit(budget={"steps": 10}, seed=seed) for seed in range(20)]
+    assert {distributed.until_ended(run_id).state for run_id in ids} == {State.SUCCEEDED}
