@@ -247,7 +247,10 @@ def _bare_kind(value: Any) -> Any:
 
 
 NormByKind = Annotated[NoNorm | BatchNorm | LayerNorm | GroupNorm, Field(discriminator="kind")]
-Norm = Annotated[NormByKind, BeforeValidator(_bare_kind)]
+BareNorm = Literal["none", "batch", "layer", "group"]
+Norm = Annotated[
+    NormByKind, BeforeValidator(_bare_kind, json_schema_input_type=NormByKind | BareNorm)
+]
 
 InitKind = Literal["normal", "xavier_normal", "xavier_uniform", "kaiming_normal", "kaiming_uniform"]
 InitBias = Annotated[
