@@ -10,7 +10,8 @@ from fastapi import Header, Request
 from api.problems import Refusal
 from core.idempotency import Idempotency
 
-_KEY = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?")
+_PATTERN = r"[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?"
+_KEY = re.compile(_PATTERN)
 
 Key = Annotated[
     str | None,
@@ -18,6 +19,7 @@ Key = Annotated[
         alias="Idempotency-Key",
         description="1 to 255 printable characters. A repeated request with the same key and "
         "body gives the same resource again, with `Idempotent-Replay: true`, for a day.",
+        json_schema_extra={"pattern": f"^{_PATTERN}$"},
     ),
 ]
 

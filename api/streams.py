@@ -15,6 +15,18 @@ from core.errors import DatabaseUnavailable, RunNotFound
 from core.events import Event
 
 MEDIA_TYPE = "text/event-stream"
+SCHEMA = {  # of one event, for the description of the API
+    "type": "object",
+    "required": ["id", "data"],
+    "properties": {
+        "id": {"type": "string", "description": "The event's seq."},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": {"$ref": "#/components/schemas/EventResource"},
+        },
+    },
+}
 POLL_SECONDS = 0.25
 KEEP_ALIVE_SECONDS = 10.0
 BATCH = 200

@@ -83,7 +83,7 @@ async def list_events(
     responses={
         200: {
             "description": "Server-Sent Events: `id` is seq, `data` an event as JSON.",
-            "content": {streams.MEDIA_TYPE: {"schema": {"type": "string"}}},
+            "content": {streams.MEDIA_TYPE: {"schema": streams.SCHEMA}},
         },
         **refusals(404, 422),
     },

@@ -1,0 +1,39 @@
+"""Whatever the description of the API allows, or forbids, is answered as it says; never a 5xx.
+
+Requests are generated from /openapi.json, the same ones every time.
+"""
+
+from typing import Any
+
+import schemathesis
+from hypothesis import HealthCheck, settings
+from schemathesis.specs.openapi import checks
+
+from api.main import create_app
+from api.serving import inputs
+from core.settings import Settings
+
+for _kind in (*inputs.NPY, *inputs.IMAGES):
+    schemathesis.serializer.alias(_kind, inputs.RAW)
+
+schema = schemathesis.openapi.from_dict(create_app(Settings()).openapi())
+bounded = settings(
+    derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+)
+
+
+@schema.exclude(path_regex="/events/stream$").parametrize()
+@settings(bounded, max_examples=30)
+def test_the_service_does_what_its_description_says(case: Any, service: Any) -> None:
+    # What a schema can say is not all that makes a spec work, so a refusal of the valid is right.
+    not_here = [checks.positive_data_acceptance]
+    case.call_and_validate(base_url=service.url, timeout=30, excluded_checks=not_here)
+
+
+@schema.include(path_regex="run_id|checkpoint_id").exclude(method="DELETE").parametrize()
+@settings(bounded, max_examples=15)
+def test_the_same_holds_for_what_exists(case: Any, service: Any, trained: Any) -> None:
+    ids = {"run_id": trained["id"], "checkpoint_id": trained["checkpoint"]}
+    case.path_parameters = {name: ids[name] for name in case.path_parameters}
+    not_here = [checks.positive_data_acceptance, checks.negative_data_rejection]
+    case.call_and_validate(base_url=service.url, timeout=30, excluded_checks=not_here)
