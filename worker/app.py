@@ -20,6 +20,8 @@ from worker.services import Services
 from worker.slots import Slots
 from worker.tasks import register
 
+MARGIN_SECONDS = 5.0  # for the records to be written after a trainer has saved
+
 log = logs.get(__name__)
 
 
@@ -30,10 +32,17 @@ class Process:
     app: Celery
     services: Services
     member: Member
+    slots: Slots
     num_slots: int
 
     def close(self) -> None:
-        """Leave and let go of everything."""
+        """Leave, let trainers save, and let go of everything.
+
+        Celery waits for the pool at some signals and not at others; this does at all.
+        """
+        self.member.leave()
+        if not self.slots.wait_idle(self.services.settings.shutdown_seconds + MARGIN_SECONDS):
+            log.error("trainers are left to their leases")
         self.member.end()
         self.services.hints.close()
         self.services.database.close()
@@ -70,9 +79,10 @@ def create(settings: Settings, visible_devices: str | None) -> Process:
     )
     app = build(settings)
     member = Member(services, worker)
-    register(app, member, Slots(services, devices))
+    slots = Slots(services, devices)
+    register(app, member, slots)
     _warm(services)
-    return Process(app, services, member, num_slots)
+    return Process(app, services, member, slots, num_slots)
 
 
 def _warm(services: Services) -> None:

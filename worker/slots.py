@@ -23,9 +23,26 @@ class Slots:
     def __init__(self, services: Services, devices: Devices) -> None:
         self._services, self._devices = services, devices
         self._turn = threading.Lock()
+        self._active = 0
+        self._changed = threading.Condition()
 
     def train(self) -> None:
         """Train queued runs one after another; returns when nothing is left for a slot."""
+        with self._changed:
+            self._active += 1
+        try:
+            self._train_all()
+        finally:
+            with self._changed:
+                self._active -= 1
+                self._changed.notify_all()
+
+    def wait_idle(self, seconds: float) -> bool:
+        """Wait until no thread trains; whether that came in time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._active == 0, seconds)
+
+    def _train_all(self) -> None:
         while not self._services.draining.is_set():
             try:
                 if not self._train_one():

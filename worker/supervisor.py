@@ -180,11 +180,18 @@ class Supervisor:
         return "shutdown" if self._services.draining.is_set() else None
 
     def _own(self, write: Callable[..., Any], *values: Any, durable: bool = True) -> Any:
-        """Write as the owner; waits for a database that is away, and is fenced if too late."""
+        """Write as the owner; waits for a database that is away, and is fenced if too late.
+
+        Raises:
+            DatabaseUnavailable: it stayed away while this worker is ending: the lease runs out.
+        """
+        patience = time.monotonic() + self._services.settings.shutdown_seconds
         while True:
             try:
                 return self._own_once(write, *values, durable=durable)
             except DatabaseUnavailable:
+                if self._services.draining.is_set() and time.monotonic() > patience:
+                    raise
                 log.warning("the database does not answer")
                 time.sleep(RETRY_SECONDS)
 

@@ -3,6 +3,8 @@
 A hint wakes one thread of the pool, which trains until no queued run is left for it.
 """
 
+import os
+import signal
 import threading
 from typing import Any
 
@@ -26,6 +28,10 @@ def register(app: Celery, member: Member, slots: Slots) -> None:
         slots.train()
 
     def ready(**_: Any) -> None:
+        # Celery would answer one by starting itself again, by a command line that is not ours,
+        # and the other by killing tasks, which a pool of threads cannot.
+        for signum in (signal.SIGHUP, signal.SIGQUIT):
+            signal.signal(signum, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
         member.join()
 
     def shutting_down(**_: Any) -> None:

@@ -112,14 +112,27 @@ def test_runs_whose_hints_were_flushed_all_finish(service: Any, own_redis: Any) 
         assert service.until_ended(run_id).state is State.SUCCEEDED
 
 
-def test_a_terminated_worker_saves_lets_go_and_the_next_one_goes_on(
-    service: Any, undisturbed: Any
+@pytest.mark.parametrize(
+    "signals",
+    [
+        [signal.SIGTERM],
+        [signal.SIGTERM, signal.SIGTERM],
+        [signal.SIGINT],
+        [signal.SIGQUIT],
+        [signal.SIGHUP],
+    ],
+    ids=lambda signals: "+".join(signum.name for signum in signals),
+)
+def test_a_worker_that_is_asked_to_end_saves_and_the_next_one_goes_on(
+    service: Any, undisturbed: Any, signals: list[signal.Signals]
 ) -> None:
     run_id = service.submit(**LONG)
     service.until_step(run_id, 500)
     asked_at = time.monotonic()
-    service.workers[0].terminate()
-    assert service.workers[0].wait(20) == 0
+    for signum in signals:
+        service.workers[0].send_signal(signum)
+        time.sleep(0.1)
+    service.workers[0].wait(20)
     assert time.monotonic() - asked_at < 10
     run = service.run(run_id)
     assert run.state is State.QUEUED

@@ -12,7 +12,8 @@ from core.states import State
 def tree(root: type[EvalmodeError]) -> Iterator[type[EvalmodeError]]:
     yield root
     for child in root.__subclasses__():
-        yield from tree(child)
+        if child.__module__ == errors.__name__:  # other tests make some of their own
+            yield from tree(child)
 
 
 def test_every_error_has_a_stable_reason_of_its_own() -> None:
