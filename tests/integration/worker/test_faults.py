@@ -115,11 +115,11 @@ def test_runs_whose_hints_were_flushed_all_finish(service: Any, own_redis: Any) 
 @pytest.mark.parametrize(
     "signals",
     [
-        [signal.SIGTERM],
         [signal.SIGTERM, signal.SIGTERM],
-        [signal.SIGINT],
         [signal.SIGQUIT],
-        [signal.SIGHUP],
+        pytest.param([signal.SIGTERM], marks=pytest.mark.slow),
+        pytest.param([signal.SIGINT], marks=pytest.mark.slow),
+        pytest.param([signal.SIGHUP], marks=pytest.mark.slow),
     ],
     ids=lambda signals: "+".join(signum.name for signum in signals),
 )

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from contextlib import suppress
 from multiprocessing import Pipe
 from typing import NoReturn
 
@@ -10,6 +11,10 @@ import pytest
 from worker.assignment import Timing
 from worker.channel import Channel
 from worker.lease import FENCED, Lifeline
+
+
+class Ended(Exception):
+    """Stands for the end of the process."""
 
 
 class Trainer:
@@ -22,12 +27,16 @@ class Trainer:
         self.status: int | None = None
         times = {"heartbeat": 0.05, "self_fence": 0.5, "resume": 9, "metrics": 9, "stall": 60}
         self.lifeline = Lifeline(Channel(there), Timing(**{**times, **changed}), self.end)
-        self.lifeline.start()
+        threading.Thread(target=self.live, daemon=True).start()
+
+    def live(self) -> None:
+        with suppress(Ended):
+            self.lifeline.run()
 
     def end(self, status: int) -> NoReturn:
         self.status = status
         self.ended.set()
-        raise SystemExit  # which ends a thread without a word
+        raise Ended
 
 
 def test_it_gives_signs_of_life() -> None:
