@@ -65,7 +65,7 @@ class Admitted:
             steps=self.checked.steps,
             name=spec.name,
             labels=spec.labels,
-            findings=[finding.to_json() for finding in self.checked.findings],
+            findings=[dict(vars(finding)) for finding in self.checked.findings],
         )
 
 

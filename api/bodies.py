@@ -103,6 +103,20 @@ def _is_utf8(request: Request) -> bool:
     return charset is None or charset[1].lower() in {"utf-8", "utf8"}
 
 
+def declared(request: Request, limit: int) -> int:
+    """Bytes that a body may turn out to have: its declared length, else the limit.
+
+    Raises:
+        Refusal: 413, more than the limit is declared.
+    """
+    length = request.headers.get("content-length", "")
+    if not length.isdecimal():
+        return limit
+    if int(length) > limit:
+        raise _too_large(limit)
+    return int(length)
+
+
 async def stream(request: Request, limit: int) -> AsyncIterator[bytes]:
     """The body piece by piece.
 
@@ -111,9 +125,7 @@ async def stream(request: Request, limit: int) -> AsyncIterator[bytes]:
             than `limit` bytes have come.
         ClientDisconnect: the client has gone.
     """
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > limit:
-        raise _too_large(limit)
+    declared(request, limit)
     received = 0
     async for piece in request.stream():
         received += len(piece)

@@ -50,10 +50,11 @@ async def predict(
     not depend on the other rows.
     """
     media_type = bodies.require_type(request, *inputs.MEDIA_TYPES)
-    services.predictions.require_room()
+    limit = services.settings.prediction_body_bytes
     stored = await services.database.aread(lambda c: _newest(c, run_id))
-    body = await bodies.read(request, services.settings.prediction_body_bytes)
-    answer = await services.predictions.answer(Sent(media_type, body, shape), stored)
+    with services.predictions.room(bodies.declared(request, limit)):
+        body = await bodies.read(request, limit)
+        answer = await services.predictions.answer(Sent(media_type, body, shape), stored)
     return Response(answer, media_type=JSON)
 
 

@@ -56,7 +56,7 @@ class PredictAnswer(BaseModel):
     not_finite: dict[str, dict[str, str]] | None = Field(
         None, description="nan, inf or -inf by `row.column` of each list above that has a null."
     )
-    model: AnsweredBy = Field(description="What answered.")
+    model: AnsweredBy = Field(description="Which checkpoint answered, and how.")
 
 
 def answer(predictor: Predictor, checkpoint: str, asked: Asked) -> bytes:

@@ -5,7 +5,9 @@ Torch gets one thread as well: on a small machine more of them take from the tra
 
 import asyncio
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 from api.problems import Refusal
 from api.serving.answers import answer
@@ -13,7 +15,7 @@ from api.serving.inputs import Sent, decode
 from api.serving.loaded import Networks, Stored
 from api.telemetry import Telemetry
 
-MAX_WAITING = 64  # requests whose bodies are held at once
+MAX_HELD_BYTES = 512 * 2**20  # of all bodies that are read or wait
 
 
 class Predictions:
@@ -29,17 +31,23 @@ class Predictions:
         self._max_rows = max_rows
         self._telemetry = telemetry
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="predictions")
-        self._waiting = 0
+        self._held = 0
 
-    def require_room(self) -> None:
-        """Refuse before a body is read when too many are held already.
+    @contextmanager
+    def room(self, num_bytes: int) -> Iterator[None]:
+        """Hold a place for a body before it is read, and until it is answered.
 
         Raises:
-            Refusal: 503.
+            Refusal: 503, too many bytes are held already.
         """
-        if self._waiting >= MAX_WAITING:
-            detail = f"{MAX_WAITING} predictions wait already."
+        if self._held and self._held + num_bytes > MAX_HELD_BYTES:
+            detail = f"Predictions hold {self._held} bytes already."
             raise Refusal(503, "TOO_MANY_PREDICTIONS", detail, {"Retry-After": "1"})
+        self._held += num_bytes
+        try:
+            yield
+        finally:
+            self._held -= num_bytes
 
     async def answer(self, sent: Sent, stored: Stored) -> bytes:
         """The JSON answer of a checkpoint to a request.
@@ -47,13 +55,8 @@ class Predictions:
         Raises:
             InputRefused, Refusal, CheckpointRefused, FileMissing: see what it is made of.
         """
-        self._waiting += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(
-                self._thread, self._answer, sent, stored
-            )
-        finally:
-            self._waiting -= 1
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._answer, sent, stored)
 
     def _answer(self, sent: Sent, stored: Stored) -> bytes:
         started = time.perf_counter()
