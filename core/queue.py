@@ -22,7 +22,7 @@ QUEUES: tuple[QueueName, ...] = ("cpu", "gpu")
 TRAIN = "train"  # the only task, and it takes no arguments
 
 MOST_PER_FLUSH = 64  # tokens of one burst; a worker that finds work looks for more by itself
-MOST_WAITING = 1_000  # tokens in a queue; above it another one would say nothing new
+MOST_WAITING = 128  # tokens in a queue; above it another one would say nothing new
 
 _TRANSPORT = {
     "visibility_timeout": 3600,
