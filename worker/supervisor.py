@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from core import claims, events, logs, runs
 from core.claims import NewCheckpoint, Point, Report, ResumePoint
-from core.errors import DatabaseUnavailable, Fenced
+from core.errors import DatabaseUnavailable, Fenced, NotFound, StoreUnavailable
 from core.record import Run
 from core.states import Outcome, State
 from worker import trainer
@@ -31,6 +31,7 @@ from worker.tidy import delete_files, delete_unnamed
 
 POLL_SECONDS = 0.1
 RETRY_SECONDS = 1.0
+START_AGAIN_SECONDS = 5.0
 WISHES: dict[State, Wish] = {State.PAUSING: "pause", State.STOPPING: "stop"}
 
 log = logs.get(__name__)
@@ -56,10 +57,21 @@ class Supervisor:
         """Train the run; returns once its trainer has ended and the records say so."""
         with logs.bound(run=self._run.id, epoch=self._run.epoch):
             try:
-                with assign(self._services, self._run, self._visible_device) as assignment:
-                    self._train(assignment.to_json())
+                self._train_or_let_go()
             except Fenced:
                 log.warning("another owner may have begun")
+
+    def _train_or_let_go(self) -> None:
+        try:
+            with assign(self._services, self._run, self._visible_device) as assignment:
+                self._train(assignment.to_json())
+        except NotFound as error:
+            self._own(
+                claims.fail, {"cause": "infra", "reason": error.reason, "message": error.message}
+            )
+        except (StoreUnavailable, OSError, EOFError) as error:
+            # The store is away, or the forkserver died just now: both pass.
+            self._own(claims.release, f"It could not be started: {error}", START_AGAIN_SECONDS)
 
     def _train(self, text: str) -> None:
         self._process, self._channel = start(trainer.main, text)

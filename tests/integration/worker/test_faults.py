@@ -215,3 +215,19 @@ def test_nothing_is_left_of_an_ended_run_but_its_checkpoints(service: Any) -> No
     assert not list((folder / ".scratch").iterdir())
     found = subprocess.run(["pgrep", "-f", run_id], capture_output=True, check=False)
     assert found.stdout == b""
+
+
+def test_a_forkserver_that_died_while_idle_is_started_again(service: Any) -> None:
+    first = service.submit(budget={"steps": 2000})
+    forkserver = trainers_parent(service.until_step(first, 1).pid)
+    service.until_ended(first)
+    os.kill(forkserver, signal.SIGKILL)
+    second = service.submit(budget={"steps": 20})
+    assert service.until_ended(second).state is State.SUCCEEDED
+
+
+def test_a_run_whose_dataset_has_lost_its_files_fails_by_name(service: Any) -> None:
+    service.files.delete("datasets/ds_wine/inputs.npy")
+    run = service.until_ended(service.submit(dataset="wine", budget={"steps": 20}))
+    assert run.state is State.FAILED
+    assert (run.error["cause"], run.error["reason"]) == ("infra", "FILE_MISSING")
