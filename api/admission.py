@@ -5,12 +5,10 @@ run costs this process one transaction and nothing else.
 """
 
 import asyncio
-import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
 
+from api.recent import Recent
 from core import datasets, runs, workers
 from core.database import Database
 from core.datasets import Dataset
@@ -24,26 +22,7 @@ from model.errors import SpecRefused
 from model.plan import Checked, Limits, check
 from model.spec import RunSpec
 
-REMEMBER_SECONDS = 1.0
 REMEMBER_DATASETS = 1024
-
-T = TypeVar("T")
-
-
-class Recent(Generic[T]):
-    """An answer that is asked for again only when it is older than a second."""
-
-    def __init__(self, ask: Callable[[], Awaitable[T]]) -> None:
-        self._ask = ask
-        self._answer: tuple[float, T] | None = None
-        self._lock = asyncio.Lock()
-
-    async def get(self) -> T:
-        """The answer, at most about a second old."""
-        async with self._lock:
-            if self._answer is None or time.monotonic() - self._answer[0] > REMEMBER_SECONDS:
-                self._answer = (time.monotonic(), await self._ask())
-            return self._answer[1]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 
 from api.admission import Admission
 from api.intake import Intake
+from api.readiness import Readiness
 from api.serving.loaded import Networks
 from api.serving.predictions import Predictions
 from api.streams import Streams
@@ -30,6 +31,7 @@ class Services:
     files: FileStore
     hints: Hints
     admission: Admission
+    readiness: Readiness
     intake: Intake
     predictions: Predictions
     streams: Streams
@@ -65,12 +67,14 @@ async def opened(
         networks = Networks(files, settings.loaded_networks, settings.loaded_bytes)
         predictions = Predictions(networks, settings.prediction_rows, telemetry)
         stack.push_async_callback(asyncio.to_thread, predictions.close)
+        admission = Admission(settings, database, files)
         yield Services(
             settings=settings,
             database=database,
             files=files,
             hints=hints,
-            admission=Admission(settings, database, files),
+            admission=admission,
+            readiness=Readiness(settings, database, hints, admission),
             intake=Intake(settings, database, files),
             predictions=predictions,
             streams=Streams(database, settings.streams, stopping),

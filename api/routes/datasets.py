@@ -4,7 +4,7 @@ import asyncio
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from api import repeats, resources, uploads
 from api.bodies import JSON, StrictRoute
@@ -45,6 +45,19 @@ _BODY: dict[str, Any] = {
         },
     }
 }
+
+
+class UploadQuery(BaseModel):
+    """What the client says of its upload."""
+
+    name: str = Field(pattern=DATASET_NAME, description="What specs will call it.")
+    format: str = Field(
+        description="What the file is; 415 for anything else.",
+        json_schema_extra={"enum": list(readers.FORMATS)},
+    )
+    target: Annotated[str, AfterValidator(plain_text)] | None = Field(
+        None, max_length=200, description="CSV and Parquet: the column of the targets."
+    )
 
 
 class Splits(Resource):
@@ -106,29 +119,17 @@ def resource(record: Dataset) -> DatasetResource:
 async def upload(
     request: Request,
     services: Given,
-    name: Annotated[str, Query(pattern=DATASET_NAME, description="What specs will call it.")],
-    format: Annotated[
-        str,
-        Query(
-            description="What the file is; 415 for anything else.",
-            json_schema_extra={"enum": list(readers.FORMATS)},
-        ),
-    ],
-    target: Annotated[
-        str | None,
-        Query(max_length=200, description="CSV and Parquet: the column of the targets."),
-        AfterValidator(lambda text: None if text is None else plain_text(text)),
-    ] = None,
+    asked: Annotated[UploadQuery, Query()],
     key: repeats.Key = None,
 ) -> Response:
     """Upload a dataset. A file that cannot be read leaves nothing behind."""
-    services.intake.require_format(format)
+    services.intake.require_format(asked.format)
     await services.admission.require_disk()
     scratch, limit = services.files.scratch(), services.settings.upload_body_bytes
-    wanted = Wanted(name, format, target)
+    wanted = Wanted(asked.name, asked.format, asked.target)
     async with uploads.receive(request, scratch, PARTS, limit) as received:
-        asked = repeats.asked(request, key, wanted.hash_with(received))
-        accepted = await services.intake.accept(wanted, received, asked)
+        repeat = repeats.asked(request, key, wanted.hash_with(received))
+        accepted = await services.intake.accept(wanted, received, repeat)
     body = resource(accepted.dataset).model_dump_json()
     location = f"/v1/datasets/{accepted.dataset.id}"
     headers = repeats.headers(location, replayed=accepted.replayed)

@@ -161,6 +161,9 @@ def _delete_files(services: Services, deleted: Deleted) -> None:
     """The records are gone already, so what cannot be deleted now is only left over."""
     try:
         services.files.delete_prefix(deleted.prefix)
+        for key in deleted.keys:
+            if not key.startswith(deleted.prefix):
+                services.files.delete(key)
     except StoreUnavailable as error:
         _log.warning("files of a deleted run stay", run_id=deleted.run.id, error=error.message)
 

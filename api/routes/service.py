@@ -1,11 +1,9 @@
 """The service itself over HTTP: health, metrics for Prometheus, and what it can do."""
 
-import asyncio
 from typing import Any, Literal, get_args
 
 from fastapi import APIRouter, Response
 from pydantic import Field
-from sqlalchemy import Connection
 
 from api import telemetry, uploads
 from api.openapi import refusals
@@ -13,9 +11,8 @@ from api.resources import Resource
 from api.routes import run_log
 from api.services import Given, Services
 from api.serving import inputs
-from core import clock, idempotency, runs, workers
+from core import idempotency, runs
 from core.queue import QUEUES
-from core.states import State
 from core.workers import Worker
 from model import spec
 from model.data import readers
@@ -100,23 +97,16 @@ async def ready(services: Given) -> Ready:
 
     Broker and workers are reported and refuse nothing: an accepted run waits for them.
     """
-    await services.database.awrite(clock.now, durable=False)
-    await services.admission.require_disk()
-    alive = await _alive(services)
-    broker = await asyncio.to_thread(services.hints.depth, "cpu")
-    return Ready(broker=broker is not None, workers=_by_queue(alive))
+    await services.readiness.require()
+    alive = await services.readiness.alive()
+    return Ready(broker=await services.readiness.has_broker(), workers=_by_queue(alive))
 
 
 @router.get("/metrics", response_class=Response, responses=refusals())
 async def metrics(services: Given) -> Response:
     """Counters of this process and states of all runs, in Prometheus' text format."""
-
-    def read(connection: Connection) -> tuple[dict[State, int], list[Worker]]:
-        within = services.settings.alive_seconds
-        return runs.counts(connection), workers.alive(connection, within)
-
-    counts, alive = await services.database.aread(read)
-    services.telemetry.records(counts, _by_queue(alive))
+    counts = await services.database.aread(runs.counts)
+    services.telemetry.records(counts, _by_queue(await services.readiness.alive()))
     return Response(services.telemetry.text(), media_type=telemetry.CONTENT_TYPE)
 
 
@@ -132,14 +122,9 @@ async def capabilities(services: Given) -> Capabilities:
         datasets=list(BUILTIN),
         formats=list(readers.FORMATS),
         prediction_media_types=list(inputs.MEDIA_TYPES),
-        devices=[_device(worker) for worker in await _alive(services)],
+        devices=[_device(worker) for worker in await services.readiness.alive()],
         limits=_limits(services),
     )
-
-
-async def _alive(services: Services) -> list[Worker]:
-    within = services.settings.alive_seconds
-    return await services.database.aread(lambda c: workers.alive(c, within))
 
 
 def _by_queue(alive: list[Worker]) -> dict[str, int]:

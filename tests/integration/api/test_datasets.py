@@ -1,6 +1,7 @@
 """Uploads: every format becomes a dataset that a run can use, and a bad file leaves nothing."""
 
 import gzip
+import hashlib
 import io
 import struct
 import zipfile
@@ -13,6 +14,10 @@ import pyarrow.parquet
 import pytest
 import torch
 from PIL import Image
+
+from api.intake import Wanted
+from api.uploads import Received
+from core.idempotency import Idempotency, reserve
 
 CSV = b"x,y,label\n" + b"".join(
     b"%d,%.1f,%s\n" % (n, n / 2, b"ab"[n % 2 : n % 2 + 1]) for n in range(20)
@@ -159,6 +164,16 @@ def test_a_repeated_upload_gives_the_same_dataset_again(client: httpx.Client) ->
     assert (second.status_code, second.json()) == (201, first.json())
     assert second.headers["idempotent-replay"] == "true"
     assert (other.status_code, other.json()["reason"]) == (422, "IDEMPOTENCY_MISMATCH")
+
+
+def test_a_key_whose_upload_is_still_in_flight_is_409(client: httpx.Client, service: Any) -> None:
+    parts = hashlib.sha256(f"file {hashlib.sha256(CSV).hexdigest()}\n".encode()).hexdigest()
+    body = Wanted("flying", "csv", "label").hash_with(Received({}, parts))
+    asked = Idempotency("POST /v1/datasets", "upload-3", body)
+    service.database.write(lambda c: reserve(c, asked, None))
+    answer = upload(client, "flying", Idempotency_Key="upload-3")
+    assert (answer.status_code, answer.json()["reason"]) == (409, "IDEMPOTENCY_IN_FLIGHT")
+    assert int(answer.headers["retry-after"]) in {1, 2}
 
 
 def test_a_key_whose_upload_was_bad_may_be_used_again(client: httpx.Client) -> None:

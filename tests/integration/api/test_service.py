@@ -1,5 +1,7 @@
 """Health, metrics and capabilities, and what happens while something they need is away."""
 
+import sqlite3
+import time
 from typing import Any
 
 import httpx
@@ -109,6 +111,22 @@ def test_a_full_queue_refuses_runs(serve: Any, shared_redis: Any, tmp_path: Any)
         assert (answer.status_code, answer.json()["reason"]) == (503, "QUEUE_FULL")
         assert 5 <= int(answer.headers["retry-after"]) <= 10
         assert answer.json()["metadata"] == {"limit": 3}
+
+
+def test_a_database_that_cannot_be_written_is_told_before_a_probe_gives_up(
+    serve: Any, shared_redis: Any, tmp_path: Any
+) -> None:
+    settings = Settings(data=tmp_path, port=0, broker_url=shared_redis.url, min_free_bytes=0)
+    with serve(settings) as service:
+        other = sqlite3.connect(tmp_path / "evalmode.db", isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+        started = time.monotonic()
+        answer = httpx.get(f"{service.url}/health/ready", timeout=20)
+        assert time.monotonic() - started < 10
+        other.execute("ROLLBACK")
+        other.close()
+        assert (answer.status_code, answer.json()["reason"]) == (503, "DATABASE_UNAVAILABLE")
+        assert httpx.get(f"{service.url}/health/ready", timeout=40).status_code == 200
 
 
 def test_a_database_that_is_gone_is_503_and_the_process_still_lives(
