@@ -1,0 +1,103 @@
+"""What may be asked of a run: frozen, bounded, every field captioned with its unit.
+
+Torch-free, so that records and requests can be read without loading it. What a spec
+means for a dataset (shapes, parameters, memory) is computed in `model.plan`.
+"""
+
+from model.spec.networks import (
+    Activation,
+    ActivationHere,
+    Conv2d,
+    Dropout,
+    Flatten,
+    Layer,
+    Layers,
+    Linear,
+    Mlp,
+    Network,
+    NormHere,
+    Pool,
+    Residual,
+)
+from model.spec.norms import (
+    BareNorm,
+    BatchNorm,
+    GroupNorm,
+    LayerNorm,
+    NoNorm,
+    Norm,
+    NormByKind,
+    Placement,
+)
+from model.spec.parts import (
+    MAX_SEED,
+    MAX_STEPS,
+    Part,
+    plain_text,
+)
+from model.spec.run import (
+    DATASET_NAME,
+    RunSpec,
+    Split,
+)
+from model.spec.training import (
+    Adam,
+    AdamW,
+    Constant,
+    Cosine,
+    Init,
+    InitBias,
+    InitKind,
+    Loss,
+    Optimizer,
+    OutputInit,
+    Schedule,
+    Sgd,
+    Span,
+    StepDecay,
+)
+
+__all__ = [
+    "DATASET_NAME",
+    "MAX_SEED",
+    "MAX_STEPS",
+    "Activation",
+    "ActivationHere",
+    "Adam",
+    "AdamW",
+    "BareNorm",
+    "BatchNorm",
+    "Constant",
+    "Conv2d",
+    "Cosine",
+    "Dropout",
+    "Flatten",
+    "GroupNorm",
+    "Init",
+    "InitBias",
+    "InitKind",
+    "Layer",
+    "LayerNorm",
+    "Layers",
+    "Linear",
+    "Loss",
+    "Mlp",
+    "Network",
+    "NoNorm",
+    "Norm",
+    "NormByKind",
+    "NormHere",
+    "Optimizer",
+    "OutputInit",
+    "Part",
+    "Placement",
+    "Pool",
+    "Residual",
+    "RunSpec",
+    "Schedule",
+    "Sgd",
+    "Span",
+    "Split",
+    "StepDecay",
+    "plain_text",
+]

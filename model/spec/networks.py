@@ -1,0 +1,111 @@
+"""Networks: a multilayer perceptron, or layers that the user declares."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, Strict
+
+from model.spec.parts import Fraction, Part, Units
+
+Activation = Literal["tanh", "relu", "sigmoid", "gelu", "silu", "elu", "leaky_relu", "identity"]
+
+
+class Mlp(Part):
+    """Linear layers with an activation between them, and a linear layer to the outputs."""
+
+    kind: Literal["mlp"]
+    hidden: Annotated[tuple[Units, ...], Strict(False)] = Field(
+        (100,), max_length=64, description="Units of each hidden layer, input side first."
+    )
+    activation: Activation = Field("tanh", description="Applied after every hidden layer.")
+    bias: bool = Field(
+        True, description="Whether hidden linear layers have a bias; the output layer always has."
+    )
+
+
+class Linear(Part):
+    """`torch.nn.Linear` over the last axis."""
+
+    kind: Literal["linear"]
+    out_features: Units | None = Field(
+        None, description="Units; null means one per class or target: the output layer."
+    )
+    bias: bool = Field(True, description="Add a learned constant per unit.")
+
+
+class Conv2d(Part):
+    """`torch.nn.Conv2d` with square kernels."""
+
+    kind: Literal["conv2d"]
+    out_channels: Annotated[int, Field(ge=1, le=8_192)] = Field(description="Channels.")
+    kernel_size: Annotated[int, Field(ge=1, le=64)] = Field(3, description="Pixels.")
+    stride: Annotated[int, Field(ge=1, le=64)] = Field(1, description="Pixels.")
+    padding: Annotated[int, Field(ge=0, le=64)] = Field(0, description="Pixels of zeros a side.")
+    bias: bool = Field(True, description="Add a learned constant per channel.")
+
+
+class NormHere(Part):
+    """Where the run's `norm` stands. With `norm: none` nothing stands here."""
+
+    kind: Literal["norm"]
+
+
+class ActivationHere(Part):
+    """An activation."""
+
+    kind: Literal["activation"]
+    activation: Activation = Field("relu", description="Applied element by element.")
+
+
+class Pool(Part):
+    """`torch.nn.MaxPool2d`, `AvgPool2d`, or the average of every position (`global_avg`)."""
+
+    kind: Literal["pool"]
+    pool: Literal["max", "avg", "global_avg"] = Field("max", description="How a window is reduced.")
+    kernel_size: Annotated[int, Field(ge=1, le=64)] = Field(2, description="Pixels.")
+    stride: Annotated[int, Field(ge=1, le=64)] | None = Field(
+        None, description="Pixels; null means kernel_size."
+    )
+
+
+class Flatten(Part):
+    """Every axis but the batch's becomes one."""
+
+    kind: Literal["flatten"]
+
+
+class Dropout(Part):
+    """`torch.nn.Dropout`: active in training mode alone."""
+
+    kind: Literal["dropout"]
+    p: Fraction = Field(0.5, description="Probability that an element becomes 0.")
+
+
+class Residual(Part):
+    """`x + layers(x)`; shapes must agree, or `projection` makes them."""
+
+    kind: Literal["residual"]
+    layers: Annotated[tuple["Layer", ...], Strict(False)] = Field(
+        min_length=1, max_length=64, description="The branch."
+    )
+    projection: bool = Field(
+        False,
+        description="Send x through a linear layer or a 1 x 1 convolution of the branch's shape.",
+    )
+
+
+Layer = Annotated[
+    Linear | Conv2d | NormHere | ActivationHere | Pool | Flatten | Dropout | Residual,
+    Field(discriminator="kind"),
+]
+
+
+class Layers(Part):
+    """A network declared layer by layer; the last must give one output per class or target."""
+
+    kind: Literal["layers"]
+    layers: Annotated[tuple[Layer, ...], Strict(False)] = Field(
+        min_length=1, max_length=256, description="Input side first."
+    )
+
+
+Network = Annotated[Mlp | Layers, Field(discriminator="kind")]
