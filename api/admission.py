@@ -57,7 +57,7 @@ class Admission:
         self._limits = Limits(settings.max_parameters, settings.max_memory_bytes)
         self._known: OrderedDict[str, Dataset] = OrderedDict()
         self._gpu = Recent(
-            lambda: database.aread(lambda c: workers.gpu_alive(c, settings.lease_seconds))
+            lambda: database.aread(lambda c: workers.gpu_alive(c, settings.alive_seconds))
         )
         self._free = Recent(lambda: asyncio.to_thread(files.free_bytes))
 
@@ -110,6 +110,9 @@ class Admission:
         return "gpu" if device == "cuda" else "cpu"
 
     def _checked(self, spec: RunSpec, dataset: Dataset) -> Admitted:
+        if not dataset.built_in:
+            # A name may mean another upload tomorrow, and a spec must mean one thing for ever.
+            spec = spec.model_copy(update={"dataset": dataset.id})
         return Admitted(check(spec, dataset.facts, self._limits), dataset)
 
     async def _queue(self, admitted: Admitted, asked: Idempotency | None) -> Submitted:

@@ -85,6 +85,20 @@ def test_an_upload_becomes_a_dataset_that_a_run_can_use(
     assert client.post("/v1/runs", json=spec).status_code == 202
 
 
+def test_a_run_names_an_upload_by_its_id_whatever_the_request_said(
+    client: httpx.Client, npz: Any
+) -> None:
+    files = {"file": npz(inputs=np.arange(60.0).reshape(20, 3), targets=LABELS)}
+    first = client.post("/v1/datasets?name=twice&format=npz", files=files).json()
+    second = client.post("/v1/datasets?name=twice&format=npz", files=files).json()
+    spec = {"dataset": "twice", "network": {"kind": "mlp"}, "batch_size": 4}
+    by_name = client.post("/v1/runs", json=spec).json()
+    by_id = client.post("/v1/runs", json=spec | {"dataset": second["id"]}).json()
+    older = client.post("/v1/runs", json=spec | {"dataset": first["id"]}).json()
+    assert by_name["spec"]["dataset"] == second["id"]
+    assert by_name["spec_hash"] == by_id["spec_hash"] != older["spec_hash"]
+
+
 def test_an_idx_pair_may_bring_its_own_test_split(client: httpx.Client) -> None:
     files = {"file": idx(IMAGES), "targets": idx(LABELS)}
     files |= {"test_file": idx(IMAGES[:4]), "test_targets": idx(LABELS[:4])}
