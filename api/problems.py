@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 
-from api.validation import FieldError, field_errors
+from api.validation import FieldError, cut, field_errors
 from core import errors as core
 from model import errors as model
 
@@ -106,6 +106,7 @@ class Refusal(HTTPException):
         super().__init__(status, detail, headers)
         self.reason = reason
         self.metadata = metadata
+        self.errors: list[FieldError] | None = None  # the fields at fault, where there are such
 
 
 class Invalid(Refusal):
@@ -127,9 +128,7 @@ def body(problem: Problem) -> bytes:
     return to_json(problem, exclude_none=True, inf_nan_mode="null", serialize_unknown=True)
 
 
-def answer(
-    request: Request, refusal: Refusal, errors: Sequence[FieldError] | None = None
-) -> Response:
+def answer(request: Request, refusal: Refusal) -> Response:
     """The response to a refused request; under /v2 in the form of the Open Inference Protocol."""
     headers = dict(refusal.headers or {})
     if request.url.path.startswith("/v2"):
@@ -142,7 +141,7 @@ def answer(
         instance=instance(request),
         reason=refusal.reason,
         metadata=refusal.metadata,
-        errors=None if errors is None else list(errors),
+        errors=refusal.errors,
     )
     return Response(body(problem), refusal.status_code, headers, MEDIA_TYPE)
 
@@ -160,7 +159,12 @@ def refusal_of(error: core.EvalmodeError | model.ModelError) -> Refusal:
     if seconds is not None:
         headers["Retry-After"] = str(random.randint(seconds, 2 * seconds))
     status = _lookup(STATUS, error) or 500
-    return Refusal(status, error.reason, error.message, headers, **error.metadata)
+    refusal = Refusal(status, error.reason, error.message, headers)
+    refusal.metadata = error.metadata
+    path = _path_of(error)
+    if path is not None:
+        refusal.errors = [FieldError(path=cut(path), message=error.message)]
+    return refusal
 
 
 def _lookup(table: Mapping[type[Exception], int], error: Exception) -> int | None:
@@ -184,7 +188,7 @@ def install(app: FastAPI) -> None:
 async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if isinstance(error, Refusal):
-        return answer(request, error, getattr(error, "errors", None))
+        return answer(request, error)
     headers = dict(error.headers or {})
     if error.status_code == 405:
         headers["Allow"] = ", ".join(allowed_methods(request))
@@ -195,15 +199,12 @@ async def _on_http(request: Request, error: Exception) -> Response:
 
 async def _on_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    invalid = Invalid(*field_errors(error.errors(), error.body))
-    return answer(request, invalid, invalid.errors)
+    return answer(request, Invalid(*field_errors(error.errors(), error.body)))
 
 
 async def _on_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, core.EvalmodeError | model.ModelError)
-    path = _path_of(error)
-    errors = None if path is None else [FieldError(path=path, message=error.message)]
-    return answer(request, refusal_of(error), errors)
+    return answer(request, refusal_of(error))
 
 
 def _path_of(error: Exception) -> str | None:

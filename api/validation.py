@@ -1,6 +1,7 @@
 """From the findings of Pydantic to the fields at fault: a path and a message, never the input."""
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -42,22 +43,31 @@ def field_errors(errors: Sequence[Mapping[str, Any]], body: Any = None) -> list[
         errors: as FastAPI reports them, `loc` starting with the place (body, query, header).
         body: the parsed body, to tell field names from the tags of unions in `loc`.
     """
-    told = [error for error in errors if not _follows_from_others(error, errors)]
+    told = (
+        error
+        for before, error in zip([None, *errors], errors, strict=False)
+        if not _follows_from(before, error)
+    )
     return [
-        FieldError(path=_path(error, body), message=_message(error)) for error in told[:MAX_ERRORS]
+        FieldError(path=_path(error, body), message=_message(error))
+        for error in islice(told, MAX_ERRORS)
     ]
 
 
-def _follows_from_others(error: Mapping[str, Any], errors: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether a list is too short only because its items were refused one by one."""
-    if error["type"] != "too_short":
+def _follows_from(before: Mapping[str, Any] | None, error: Mapping[str, Any]) -> bool:
+    """Whether a list is too short only because its items, told just before, were refused."""
+    if before is None or error["type"] != "too_short":
         return False
     where = error["loc"]
-    return any(len(one["loc"]) > len(where) and one["loc"][: len(where)] == where for one in errors)
+    return len(before["loc"]) > len(where) and bool(before["loc"][: len(where)] == where)
 
 
 def _path(error: Mapping[str, Any], body: Any) -> str:
-    path = ".".join(shorten(step) for step in _steps(error, body)) or ROOT
+    return cut(".".join(shorten(step) for step in _steps(error, body)) or ROOT)
+
+
+def cut(path: str) -> str:
+    """A path of bounded length; what is too long loses its end, marked by an ellipsis."""
     return path if len(path) <= MAX_PATH else path[: MAX_PATH - 1] + "…"
 
 

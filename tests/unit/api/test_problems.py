@@ -90,6 +90,13 @@ def test_a_refused_spec_names_its_field_and_its_own_reason(app: FastAPI) -> None
     assert problem["metadata"] == {"computed": 2**70}
 
 
+def test_the_path_of_a_deeply_nested_layer_is_cut(app: FastAPI) -> None:
+    error = model.SpecRefused("network" + ".layers.0" * 60, "does not fit", reason="X", detail=1)
+    problem = raised(app, error).json()
+    assert len(problem["errors"][0]["path"]) == 200
+    assert problem["metadata"] == {"detail": 1}
+
+
 def test_a_refused_row_is_named_by_its_path(app: FastAPI) -> None:
     problem = raised(app, model.InputRefused("row 3 is bad", row=3)).json()
     assert problem["errors"] == [{"path": "inputs.3", "message": "row 3 is bad"}]
