@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Strict
 
-from model.spec.parts import Fraction, Part, Units
+from model.spec.parts import Fraction, Part, Units, at_most
 
 Activation = Literal["tanh", "relu", "sigmoid", "gelu", "silu", "elu", "leaky_relu", "identity"]
 
@@ -13,7 +13,7 @@ class Mlp(Part):
     """Linear layers with an activation between them, and a linear layer to the outputs."""
 
     kind: Literal["mlp"]
-    hidden: Annotated[tuple[Units, ...], Strict(False)] = Field(
+    hidden: Annotated[tuple[Units, ...], Strict(False), at_most(64)] = Field(
         (100,), max_length=64, description="Units of each hidden layer, input side first."
     )
     activation: Activation = Field("tanh", description="Applied after every hidden layer.")
@@ -84,7 +84,7 @@ class Residual(Part):
     """`x + layers(x)`; shapes must agree, or `projection` makes them."""
 
     kind: Literal["residual"]
-    layers: Annotated[tuple["Layer", ...], Strict(False)] = Field(
+    layers: Annotated[tuple["Layer", ...], Strict(False), at_most(64)] = Field(
         min_length=1, max_length=64, description="The branch."
     )
     projection: bool = Field(
@@ -103,7 +103,7 @@ class Layers(Part):
     """A network declared layer by layer; the last must give one output per class or target."""
 
     kind: Literal["layers"]
-    layers: Annotated[tuple[Layer, ...], Strict(False)] = Field(
+    layers: Annotated[tuple[Layer, ...], Strict(False), at_most(256)] = Field(
         min_length=1, max_length=256, description="Input side first."
     )
 

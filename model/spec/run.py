@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, Strict, WithJsonSchema, model_valida
 
 from model.spec.networks import Network
 from model.spec.norms import NoNorm, Norm
-from model.spec.parts import MAX_SEED, Fraction, Label, LabelKey, Part, plain_text
+from model.spec.parts import MAX_SEED, Fraction, Label, LabelKey, Part, at_most, plain_text
 from model.spec.training import Constant, Init, Loss, Optimizer, Schedule, Sgd, Span
 
 DATASET_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
@@ -87,9 +87,9 @@ class RunSpec(Part):
     select: Literal["last", "best"] = Field(
         "last", description="`best` chooses on the validation rows, never on the test rows."
     )
-    measures: Annotated[tuple[Annotated[str, Field(max_length=63)], ...], Strict(False)] = Field(
-        (), max_length=0, description="Extra probes; none exist in this version."
-    )
+    measures: Annotated[
+        tuple[Annotated[str, Field(max_length=63)], ...], Strict(False), at_most(0)
+    ] = Field((), max_length=0, description="Extra probes; none exist in this version.")
     labels: Annotated[
         dict[LabelKey, Annotated[str, Field(max_length=200), AfterValidator(plain_text)]],
         WithJsonSchema(
@@ -100,6 +100,7 @@ class RunSpec(Part):
                 "additionalProperties": {"type": "string", "maxLength": 200},
             }
         ),
+        at_most(32),
     ] = Field({}, max_length=32, description="Free pairs to filter by; not part of the hash.")
 
     @model_validator(mode="after")

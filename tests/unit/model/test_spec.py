@@ -1,0 +1,92 @@
+"""What a spec accepts, how it is written out, and what its hash covers."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from model.spec import RunSpec
+
+
+def spec(**fields: Any) -> RunSpec:
+    return RunSpec.model_validate({"dataset": "digits", "network": {"kind": "mlp"}, **fields})
+
+
+def test_only_dataset_and_network_are_required() -> None:
+    full = spec().model_dump(mode="json")
+    assert full["budget"] == {"epochs": 20}
+    assert full["norm"] == {"kind": "none"}
+    assert RunSpec.model_validate(full) == spec()
+
+
+def test_a_bare_kind_of_norm_is_enough() -> None:
+    assert spec(norm="batch") == spec(norm={"kind": "batch"})
+
+
+def test_a_running_deviation_has_no_eps_unless_it_is_given_one() -> None:
+    norm = {"kind": "batch", "running": "deviation"}
+    assert spec(norm=norm).norm.eps == 0  # type: ignore[union-attr]
+    assert spec(norm={**norm, "eps": 0.5}).norm.eps == 0.5  # type: ignore[union-attr]
+    assert spec(norm="batch").norm.eps == 1e-5  # type: ignore[union-attr]
+
+
+def test_name_and_labels_are_no_part_of_the_hash_and_everything_else_is() -> None:
+    assert spec(name="a", labels={"arm": "bn"}).hash == spec().hash
+    others = [
+        {"seed": 1},
+        {"threads": 2},
+        {"norm": "batch"},
+        {"batch_size": 31},
+        {"budget": {"steps": 900}},
+        {"device": "cpu"},
+    ]
+    assert len({spec(**other).hash for other in [{}, *others]}) == len(others) + 1
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"batch_size": True},
+        {"batch_size": 1.0},
+        {"batch_size": "32"},
+        {"batch_size": 2**63},
+        {"seed": -1},
+        {"seed": 2**64},
+        {"optimizer": {"kind": "sgd", "lr": 0}},
+        {"optimizer": {"kind": "sgd", "lr": 1e300}},
+        {"optimizer": {"kind": "sgd", "lr": float("nan")}},
+        {"optimizer": {"kind": "sgd", "nesterov": True}},
+        {"budget": {"steps": 1, "epochs": 1}},
+        {"budget": {}},
+        {"split": {"test": 0.6, "validation": 0.4}},
+        {"select": "best"},
+        {"device": "cuda:99"},
+        {"name": "a\x00b"},
+        {"name": "\ud800"},
+        {"name": "left\u202eright"},
+        {"labels": {"a b": "c"}},
+        {"measures": ["saturation"]},
+        {"epoch": 7},
+    ],
+    ids=str,
+)
+def test_what_cannot_be_meant_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        spec(**fields)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"network": {"kind": "mlp", "hidden": [True] * 200_000}},
+        {"network": {"kind": "layers", "layers": [0] * 200_000}},
+        {"measures": [0] * 200_000},
+        {"labels": {str(key): key for key in range(200_000)}},
+    ],
+    ids=["hidden", "layers", "measures", "labels"],
+)
+def test_a_long_list_of_wrong_items_is_one_error(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError) as refused:
+        spec(**fields)
+    assert refused.value.error_count() == 1
+    assert "at most" in refused.value.errors()[0]["msg"]
