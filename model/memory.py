@@ -16,7 +16,7 @@ from model.spec import RunSpec, Sgd
 class Memory:
     """Bytes by purpose."""
 
-    parameters: int  # weights and running statistics
+    parameters: int  # weights and running statistics, and the copies that training keeps
     gradients: int  # one per parameter
     optimizer: int  # momentum: one per parameter; Adam: two
     activations: int  # what the largest batch leaves behind for the backward pass
@@ -34,12 +34,17 @@ def estimate(spec: RunSpec, facts: Facts, plan: Plan, batches: Batches, train_ro
     item = 8 if spec.precision == "float64" else 4
     row = (prod(facts.input_shape) + facts.outputs) * item
     return Memory(
-        parameters=(plan.parameters + plan.buffers) * item,
+        parameters=_copies(spec) * (plan.parameters + plan.buffers) * item,
         gradients=plan.parameters * item,
         optimizer=_slots(spec) * plan.parameters * item,
         activations=plan.activations_per_row * batches.largest * item,
         data=(facts.rows + train_rows) * row,
     )
+
+
+def _copies(spec: RunSpec) -> int:
+    """The network itself, its last finite state, one being saved, and the best if that counts."""
+    return 4 if spec.select == "best" else 3
 
 
 def _slots(spec: RunSpec) -> int:

@@ -36,7 +36,7 @@ MAX_LABELS = 32
 class Memory(Resource):
     """Bytes that a run is expected to need, by purpose."""
 
-    parameters: int = Field(description="Weights and running statistics.")
+    parameters: int = Field(description="Weights and running statistics, with kept copies.")
     gradients: int = Field(description="One per parameter.")
     optimizer: int = Field(description="Its state.")
     activations: int = Field(description="Of the largest batch.")
