@@ -110,9 +110,10 @@ class Admission:
         return "gpu" if device == "cuda" else "cpu"
 
     def _checked(self, spec: RunSpec, dataset: Dataset) -> Admitted:
-        if not dataset.built_in:
-            # A name may mean another upload tomorrow, and a spec must mean one thing for ever.
-            spec = spec.model_copy(update={"dataset": dataset.id})
+        # The name of an upload may mean another one tomorrow, and a spec must mean one thing for
+        # ever; one dataset must have one hash, too.
+        dataset_is = dataset.name if dataset.built_in else dataset.id
+        spec = spec.model_copy(update={"dataset": dataset_is})
         return Admitted(check(spec, dataset.facts, self._limits), dataset)
 
     async def _queue(self, admitted: Admitted, asked: Idempotency | None) -> Submitted:

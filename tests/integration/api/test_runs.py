@@ -57,6 +57,12 @@ def test_validating_queues_nothing_and_tells_everything(client: httpx.Client) ->
     assert submitted["findings"] == found["findings"]
 
 
+def test_a_built_in_dataset_gives_one_hash_by_name_and_by_id(service: Any) -> None:
+    by_name, by_id = (service.submit(dataset=name) for name in ("digits", "ds_digits"))
+    assert by_id["spec"]["dataset"] == "digits"
+    assert by_id["spec_hash"] == by_name["spec_hash"]
+
+
 def test_a_repeated_key_gives_the_same_run_again(client: httpx.Client) -> None:
     headers = {"Idempotency-Key": "test-repeat"}
     first = client.post("/v1/runs", json=SPEC, headers=headers)
