@@ -121,14 +121,18 @@ def page(connection: Connection, limit: int = 20, after: str | None = None) -> P
     return Page([_from_row(row) for row in rows[:limit]], len(rows) > limit)
 
 
-def delete(connection: Connection, dataset_id: str) -> Dataset:
+def delete(connection: Connection, id_or_name: str) -> Dataset:
     """Delete the record of an uploaded dataset; its files are the caller's, after the commit.
 
+    Args:
+        id_or_name: names the dataset that `get` gives for it.
+
     Raises:
-        DatasetNotFound: there is none with this id.
+        DatasetNotFound: there is none.
         DatasetBuiltIn: it is always there.
         DatasetInUse: a run that has not ended reads it.
     """
+    dataset_id = get(connection, id_or_name).id
     row = _by_id(connection, dataset_id, lock=True)  # so that no run is accepted for it meanwhile
     if row is None:
         raise DatasetNotFound()

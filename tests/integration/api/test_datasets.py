@@ -123,8 +123,8 @@ def test_the_built_in_datasets_are_always_there(client: httpx.Client) -> None:
 
 
 def test_a_built_in_dataset_is_neither_deleted_nor_replaced(client: httpx.Client) -> None:
-    deleted = client.delete("/v1/datasets/ds_digits")
-    assert (deleted.status_code, deleted.json()["reason"]) == (409, "DATASET_BUILT_IN")
+    for deleted in map(client.delete, ("/v1/datasets/ds_digits", "/v1/datasets/digits")):
+        assert (deleted.status_code, deleted.json()["reason"]) == (409, "DATASET_BUILT_IN")
     query = {"name": "digits", "format": "csv", "target": "label"}
     replaced = client.post("/v1/datasets", params=query, files={"file": CSV})
     assert (replaced.status_code, replaced.json()["reason"]) == (409, "DATASET_BUILT_IN")
@@ -147,6 +147,13 @@ def test_a_dataset_that_a_run_waits_for_is_not_deleted(
     assert client.delete(f"/v1/datasets/{dataset}").status_code == 204
     assert client.get(f"/v1/datasets/{dataset}").status_code == 404
     assert not any(dataset in path for path in stored(service))
+
+
+def test_a_dataset_may_be_deleted_by_the_name_that_it_is_read_by(client: httpx.Client) -> None:
+    older, newer = (upload(client, "by-name").json()["id"] for _ in range(2))
+    assert client.delete("/v1/datasets/by-name").status_code == 204
+    assert client.get(f"/v1/datasets/{newer}").status_code == 404
+    assert client.get("/v1/datasets/by-name").json()["id"] == older
 
 
 def test_a_deleted_dataset_is_forgotten_at_once(client: httpx.Client, service: Any) -> None:

@@ -67,13 +67,11 @@ def test_what_names_nothing_is_not_found(database: Database, name: str) -> None:
         database.write(lambda c: datasets.delete(c, name))
 
 
-def test_a_dataset_is_deleted_by_its_id_alone(database: Database) -> None:
-    uploaded = upload(database, "rows")
-    with pytest.raises(DatasetNotFound):
-        database.write(lambda c: datasets.delete(c, "rows"))
-    assert database.write(lambda c: datasets.delete(c, uploaded.id)) == uploaded
-    with pytest.raises(DatasetNotFound):
-        database.read(lambda c: datasets.get(c, uploaded.id))
+def test_a_dataset_is_deleted_by_its_id_or_as_the_newest_of_its_name(database: Database) -> None:
+    first, second, third = (upload(database) for _ in range(3))
+    assert database.write(lambda c: datasets.delete(c, "rows")) == third
+    assert database.write(lambda c: datasets.delete(c, first.id)) == first
+    assert database.read(lambda c: datasets.get(c, "rows")) == second
 
 
 def test_a_dataset_stays_while_a_run_may_read_it(
