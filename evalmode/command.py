@@ -30,7 +30,7 @@ from evalmode.lock import DataFolderInUse
 from evalmode.processes import ChildFails
 from evalmode.redis import RedisMissing
 from evalmode.resources import Predictions
-from evalmode.rows import RowsUnreadable, media_type, read_rows
+from evalmode.rows import RowsUnreadable, check_file, media_type, read_rows
 from evalmode.service import ServiceFailed, own_service
 from evalmode.submission import Flags, SpecUnreadable
 from evalmode.transport import DEFAULT_URL
@@ -215,6 +215,7 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Ask a run's checkpoint for every row of a file, in eval mode."""
+    check_file(file)
     with connect(url) as client:
         known = media_type(file)
         if known is None:

@@ -23,6 +23,21 @@ def media_type(path: Path) -> str | None:
     return MEDIA_TYPES.get(path.suffix.lower())
 
 
+def check_file(path: Path) -> None:
+    """Look whether a file can be read at all, before anything is sent.
+
+    Raises:
+        RowsUnreadable: there is none, it is no plain file, or it may not be read.
+    """
+    try:
+        if not path.is_file():
+            raise RowsUnreadable(f"{path} is no file" if path.exists() else f"no file {path}")
+        path.open("rb").close()
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise RowsUnreadable(f"{path} cannot be read: {why}") from None
+
+
 def read_rows(path: Path) -> Any:
     """Rows of numbers from a CSV or JSON file.
 
@@ -36,16 +51,26 @@ def read_rows(path: Path) -> Any:
         if path.suffix.lower() == ".json":
             found = json.loads(path.read_bytes())
             rows = found["inputs"] if isinstance(found, dict) else found
-            return np.asarray(rows, dtype=np.float32)
+            return _checked(np.asarray(rows, dtype=np.float64))
         if path.suffix.lower() == ".csv":
-            return _csv(path)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+            return _checked(_csv(path))
+    except KeyError:
+        raise RowsUnreadable(f"{path} holds no rows of numbers: no 'inputs' in it") from None
+    except (OSError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise RowsUnreadable(f"{path} holds no rows of numbers: {error}") from None
     known = ", ".join([".csv", ".json", *MEDIA_TYPES])
     raise RowsUnreadable(f"{path} is of an unknown kind; known are {known}")
 
 
-def _csv(path: Path) -> Any:
+def _checked(rows: np.ndarray) -> np.ndarray:
+    """The rows as float32; numbers too large for it become infinite, which the service refuses."""
+    if rows.ndim == 0 or rows.size == 0:
+        raise ValueError("there are none")
+    with np.errstate(over="ignore"):
+        return rows.astype(np.float32)
+
+
+def _csv(path: Path) -> np.ndarray:
     with path.open(encoding="utf-8-sig") as file:
         first = file.readline()
         try:
@@ -54,4 +79,5 @@ def _csv(path: Path) -> Any:
             pass  # a header
         else:
             file.seek(0)
-        return np.loadtxt(file, delimiter=",", dtype=np.float32, ndmin=2)
+        lines = [line for line in file if line.strip()]
+    return np.loadtxt(lines, delimiter=",", ndmin=2) if lines else np.empty((0, 0))

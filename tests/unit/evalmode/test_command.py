@@ -30,6 +30,8 @@ def test_a_missing_service_is_one_message_and_no_traceback() -> None:
         (["up", "--host", "0.0.0.0"], "EVALMODE_ALLOW_OPEN"),
         (["up", "--slots", "0"], "EVALMODE_SLOTS"),
         (["submit", "absent.json"], "absent.json cannot be read"),
+        (["predict", "run_1", "absent.npy"], "evalmode: no file absent.npy\n"),
+        (["predict", "run_1", "."], "evalmode: . is no file\n"),
     ],
 )
 def test_what_cannot_work_is_refused_in_words(
