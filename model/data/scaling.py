@@ -62,21 +62,20 @@ class Scaling:
     def apply(self, x: np.ndarray, dtype: DTypeLike = np.float32) -> np.ndarray:
         """Scale rows; the result is a new array of `dtype` (float32 or float64).
 
-        float64 input is computed in float64 and rounded at the end; all else is computed in
-        `dtype`. Every step is element by element, so a row comes out the same alone or in
-        company.
+        Computed in float64 and rounded once, at the end: equal numbers come out equal whatever
+        type held them. Every step is element by element, so a row comes out the same alone or
+        in company.
 
         Shape:
             x: (rows, *row), any real dtype.
         """
-        work = np.result_type(dtype, np.float64 if x.dtype == np.float64 else np.float32)
-        offset = (self.shift * self.divisor).astype(work)
-        spread = (self.scale * self.divisor).astype(work)
         scaled = np.empty(x.shape, dtype)
         for rows in blocks(x):
-            values = x[rows].astype(work)
-            values -= offset
-            values /= spread
+            values = x[rows].astype(np.float64)
+            if self.divisor != 1:
+                values /= self.divisor
+            values -= self.shift
+            values /= self.scale
             scaled[rows] = values
         return scaled
 

@@ -116,6 +116,17 @@ def test_float64_input_is_scaled_before_it_is_rounded():
     assert scaled.ravel().tolist() == [0.0, 0.5, 1.0]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("images", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_equal_numbers_are_scaled_to_equal_bits_whatever_type_holds_them(kind, images, dtype):
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 3, 4, 5), dtype=np.uint8)
+    scaling = Scaling.fit(kind, pixels, images)
+    expected = scaling.apply(pixels, dtype)
+    for source in (np.float32, np.float64, np.int64):
+        assert scaling.apply(pixels.astype(source), dtype).tobytes() == expected.tobytes()
+
+
 def test_the_rows_given_are_not_changed():
     rows = table()
     Scaling.fit("standard", rows, False).apply(rows, dtype=np.float64)
