@@ -29,7 +29,8 @@ _READ_BYTES = 2**16
 def read(path: Path, options: ReadOptions) -> Dataset:
     """Read a pair of IDX files, and a test pair as the dataset's own test split.
 
-    Bytes of (n, height, width) are images; integers are classes, floats a regression.
+    Bytes of (n, height, width) are images; integers are classes, floats a regression. Every
+    class of the test pair has rows to train on.
 
     Raises:
         DatasetInvalid: names the part (`file`, `targets`, `test_file`, `test_targets`).
@@ -47,7 +48,10 @@ def read(path: Path, options: ReadOptions) -> Dataset:
         test = _pair(options.test_path, options.test_targets_path, "test_", limits)
         inputs, targets = _joined((inputs, targets), test)
     rows, images = as_inputs(inputs)
-    return assemble(rows, as_targets(targets, limits), limits, images=images, train_rows=train_rows)
+    known = as_targets(targets, limits)
+    if train_rows is not None and known.classes is not None:
+        _check_trained(known.values, known.classes, train_rows)
+    return assemble(rows, known, limits, images=images, train_rows=train_rows)
 
 
 def _pair(file: Path, targets: Path, prefix: str, limits: Limits) -> tuple[np.ndarray, np.ndarray]:
@@ -57,6 +61,8 @@ def _pair(file: Path, targets: Path, prefix: str, limits: Limits) -> tuple[np.nd
         raise DatasetInvalid(
             f"'{prefix}file' has {len(inputs)} rows, '{prefix}targets' {len(labels)}",
             part=f"{prefix}targets",
+            rows=len(inputs),
+            targets=len(labels),
         )
     return inputs, labels
 
@@ -70,8 +76,24 @@ def _joined(
                 f"'{part}' has rows of {other.shape[1:]} {other.dtype}, training has "
                 f"{one.shape[1:]} {one.dtype}",
                 part=part,
+                shape=list(other.shape[1:]),
+                dtype=str(other.dtype),
+                training_shape=list(one.shape[1:]),
+                training_dtype=str(one.dtype),
             )
     return np.concatenate([train[0], test[0]]), np.concatenate([train[1], test[1]])
+
+
+def _check_trained(values: np.ndarray, classes: tuple[str, ...], train_rows: int) -> None:
+    is_trained = np.zeros(len(classes), np.bool_)
+    is_trained[values[:train_rows]] = True
+    untrained = np.flatnonzero(~is_trained[values[train_rows:]])
+    if len(untrained):
+        row, name = int(untrained[0]) + 1, classes[values[train_rows + untrained[0]]]
+        raise DatasetInvalid(
+            f"'test_targets', row {row}: class '{name}' has no row to train on",
+            **{"part": "test_targets", "row": row, "class": name},
+        )
 
 
 def _array(path: Path, part: str, limits: Limits) -> np.ndarray:
@@ -84,7 +106,7 @@ def _array(path: Path, part: str, limits: Limits) -> np.ndarray:
     except (zlib.error, EOFError) as error:
         raise DatasetInvalid(f"'{part}' is a damaged gzip file", part=part) from error
     if found != values.nbytes:
-        what = "more" if found > values.nbytes else str(found)
+        what = "more" if found > values.nbytes else found
         raise _wrong_length(values.nbytes, what, part)
     return values.reshape(shape).astype(dtype.newbyteorder("="), copy=False)
 
@@ -131,7 +153,10 @@ def _header(file: BinaryIO, part: str) -> tuple[tuple[int, ...], np.dtype]:
     magic = file.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _TYPES or not 1 <= magic[3] <= 4:
         raise DatasetInvalid(
-            f"'{part}' is no IDX file: it must start with 0, 0, a type and 1 to 4 axes", part=part
+            f"'{part}' is no IDX file: it must start with two zeros, a type and 1 to 4 axes",
+            part=part,
+            least=1,
+            limit=4,
         )
     axes = file.read(4 * magic[3])
     if len(axes) < 4 * magic[3]:
@@ -144,9 +169,10 @@ def _check_possible(declared: int, path: Path, part: str) -> None:
         raise _wrong_length(declared, "fewer", part)
 
 
-def _wrong_length(declared: int, found: str, part: str) -> DatasetInvalid:
+def _wrong_length(declared: int, found: int | str, part: str) -> DatasetInvalid:
     return DatasetInvalid(
         f"'{part}' declares {declared} bytes of values and holds {found}",
         part=part,
         declared=declared,
+        present=found,
     )

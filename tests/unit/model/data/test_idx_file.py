@@ -88,6 +88,10 @@ GOOD = idx(PIXELS), idx(LABELS)
         ((*GOOD, idx(PIXELS[:, :3]), GOOD[1]), "'test_file' has rows of"),
         ((*GOOD, idx(PIXELS, "i1"), GOOD[1]), "'test_file' has rows of"),
         ((*GOOD, GOOD[0], idx(LABELS, "i1")), "'test_targets' has rows of"),
+        (
+            (*GOOD, idx(PIXELS[:3]), idx(np.array([1, 4, 7]))),
+            "'test_targets', row 3: class '7' has no row to train on",
+        ),
         ((idx(PIXELS[:1]), idx(LABELS[:1])), "at least 2 rows"),
         ((idx(PIXELS[:0]), idx(LABELS[:0])), "none of them empty"),
         ((GOOD[0], idx(LABELS * 0)), "all targets are one class"),
