@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
-from api import openapi, problems
+from api import openapi, problems, queries
 from api.access import Access
 from api.routes import checkpoints, datasets, predictions, run_log, runs, service
 from api.services import opened
@@ -37,6 +37,7 @@ def create_app(settings: Settings) -> FastAPI:
         version=VERSION,
         summary="Networks with and without batch normalization, served in eval mode.",
         lifespan=lifespan,
+        dependencies=[Depends(queries.require_known)],
         redirect_slashes=False,
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,

@@ -17,20 +17,60 @@ _REF = "#/components/schemas/{model}"
 _WORDS = {
     400: "Not JSON, or a header or cursor that is none.",
     404: "There is nothing under this id.",
+    405: "The path takes other methods; `Allow` names them.",
     409: "The present state forbids this, or the first request with this key has not ended.",
     413: "The body is larger than its limit.",
     415: "Another Content-Type than those accepted, or a compressed body.",
     416: "The range begins after the end of the file.",
     422: "The request is well-formed but not valid; `errors` names each field.",
+    431: "Path and headers are larger than their limit.",
     503: "Not now; come back after Retry-After.",
+}
+_EVERYWHERE = frozenset({405, 431, 503})  # the refusals that any request may get
+_HEADERS: dict[str, dict[str, str]] = {
+    "Accept-Ranges": {"type": "string", "description": "`bytes`: one range may be asked for."},
+    "Allow": {"type": "string", "description": "The methods that the path takes."},
+    "Content-Range": {"type": "string", "description": "Which bytes of how many."},
+    "ETag": {"type": "string", "description": "The sha256 of the file, in quotes."},
+    "Idempotent-Replay": {
+        "type": "string",
+        "description": "`true` where an earlier request with the same Idempotency-Key made it.",
+    },
+    "Location": {"type": "string", "description": "Path of the created resource."},
+    "Retry-After": {"type": "integer", "description": "Seconds to wait."},
+}
+_REFUSED_WITH = {
+    405: ("Allow",),
+    409: ("Retry-After",),  # only where waiting helps: the first request is in flight
+    416: ("Content-Range",),
+    503: ("Retry-After",),
 }
 
 Responses = dict[int | str, dict[str, Any]]
 
 
 def refusals(*statuses: int) -> Responses:
-    """The refusals of a route, for its `responses`; 503 is everybody's."""
-    return {status: _refusal(status) for status in sorted({*statuses, 503})}
+    """The refusals of a route, for its `responses`; some are everybody's."""
+    return {status: _refusal(status) for status in sorted({*statuses, *_EVERYWHERE})}
+
+
+def headers(*names: str) -> dict[str, Any]:
+    """The headers that a response may carry, as a part of its description."""
+    described = {
+        name: {"description": header["description"], "schema": {"type": header["type"]}}
+        for name, header in ((name, _HEADERS[name]) for name in names)
+    }
+    return {"headers": described}
+
+
+def asks_with(described: dict[str, str]) -> dict[str, Any]:
+    """Request headers that a route reads itself, by name, for its `openapi_extra`."""
+    return {
+        "parameters": [
+            {"name": name, "in": "header", "description": what, "schema": {"type": "string"}}
+            for name, what in described.items()
+        ]
+    }
 
 
 def _refusal(status: int) -> dict[str, Any]:
@@ -39,10 +79,8 @@ def _refusal(status: int) -> dict[str, Any]:
         "description": _WORDS[status],
         "content": {problems.MEDIA_TYPE: {"schema": schema}},
     }
-    if status == 503:
-        header = {"schema": {"type": "integer"}, "description": "Seconds to wait."}
-        described["headers"] = {"Retry-After": header}
-    return described
+    names = _REFUSED_WITH.get(status, ())
+    return described | (headers(*names) if names else {})
 
 
 def body(content: dict[str, type[BaseModel] | str]) -> dict[str, Any]:

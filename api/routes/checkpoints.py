@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Request, Response
 from pydantic import Field
 from sqlalchemy import Connection
 
-from api import downloads, resources
+from api import downloads, openapi, resources
 from api.bodies import StrictRoute
 from api.openapi import refusals
 from api.resources import Listing, Resource, Spec, Time
@@ -21,14 +21,22 @@ CheckpointId = Annotated[
     str, Path(description="`ckpt_…`", json_schema_extra={"pattern": "^ckpt_[0-9a-f]{32}$"})
 ]
 _FILE: dict[str, Any] = {
+    **openapi.headers("ETag", "Accept-Ranges"),
     "description": "The safetensors file; its ETag is the sha256.",
     "content": {downloads.MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}},
 }
 _DOWNLOAD: dict[int | str, dict[str, Any]] = {
     200: _FILE,
-    206: _FILE | {"description": "The range that was asked for."},
-    304: {"description": "If-None-Match names this file."},
+    206: _FILE
+    | {"description": "The range that was asked for."}
+    | openapi.headers("ETag", "Accept-Ranges", "Content-Range"),
+    304: {"description": "If-None-Match names this file."} | openapi.headers("ETag"),
     **refusals(404, 416),
+}
+_IF_NONE_MATCH = {"If-None-Match": "ETags that the client has; one of them is answered 304."}
+_CONDITIONS = _IF_NONE_MATCH | {
+    "Range": "One range of bytes, as `bytes=0-99`; an odd one is ignored.",
+    "If-Range": "Answer the range only while this is the file's ETag.",
 }
 
 
@@ -97,7 +105,12 @@ async def get_checkpoint(checkpoint_id: CheckpointId, services: Given) -> Checkp
     return resource(await services.database.aread(lambda c: checkpoints.get(c, checkpoint_id)))
 
 
-@router.get("/checkpoints/{checkpoint_id}/download", response_class=Response, responses=_DOWNLOAD)
+@router.get(
+    "/checkpoints/{checkpoint_id}/download",
+    response_class=Response,
+    responses=_DOWNLOAD,
+    openapi_extra=openapi.asks_with(_CONDITIONS),
+)
 async def download(request: Request, checkpoint_id: CheckpointId, services: Given) -> Response:
     """The safetensors file, or one byte range of it."""
     record = await services.database.aread(lambda c: checkpoints.get(c, checkpoint_id))
@@ -109,4 +122,5 @@ router.head(
     name="download_head",
     response_class=Response,
     responses={200: _FILE, 304: _DOWNLOAD[304], **refusals(404)},
+    openapi_extra=openapi.asks_with(_IF_NONE_MATCH),
 )(download)

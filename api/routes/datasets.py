@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import AfterValidator, BaseModel, Field
 
-from api import repeats, resources, uploads
+from api import openapi, repeats, resources, uploads
 from api.bodies import JSON, StrictRoute
 from api.intake import PARTS, Wanted
 from api.openapi import refusals
@@ -113,7 +113,10 @@ def resource(record: Dataset) -> DatasetResource:
     status_code=201,
     response_model=DatasetResource,
     response_description="Created: the dataset, at `Location`.",
-    responses=refusals(400, 409, 413, 415, 422),
+    responses={
+        201: openapi.headers("Location", "Idempotent-Replay"),
+        **refusals(400, 409, 413, 415, 422),
+    },
     openapi_extra=_BODY,
 )
 async def upload(

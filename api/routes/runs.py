@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import Field
 from sqlalchemy import Connection
 
-from api import repeats, resources
+from api import openapi, queries, repeats, resources
 from api.admission import Admitted
 from api.bodies import JSON, StrictRoute
 from api.openapi import refusals
@@ -66,6 +66,7 @@ class Validation(Resource):
     response_description="Accepted: the run, at `Location`.",
     responses={
         200: {"model": Validation, "description": "Only validated, with `validate_only=true`."},
+        202: openapi.headers("Location", "Idempotent-Replay"),
         **refusals(400, 409, 413, 415, 422),
     },
 )
@@ -112,7 +113,7 @@ async def _hint(services: Services, run: Run) -> None:
     services.hints.send(await services.admission.queue_of(run.device))
 
 
-@router.get("", responses=refusals(400, 422))
+@router.get("", responses=refusals(400, 422), openapi_extra={"parameters": [queries.LABELS]})
 async def list_runs(
     request: Request,
     services: Given,

@@ -102,7 +102,14 @@ async def ready(services: Given) -> Ready:
     return Ready(broker=await services.readiness.has_broker(), workers=_by_queue(alive))
 
 
-@router.get("/metrics", response_class=Response, responses=refusals())
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={
+        200: {"content": {"text/plain": {"schema": {"type": "string"}}}},
+        **refusals(),
+    },
+)
 async def metrics(services: Given) -> Response:
     """Counters of this process and states of all runs, in Prometheus' text format."""
     counts = await services.database.aread(runs.counts)

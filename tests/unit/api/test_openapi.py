@@ -9,6 +9,7 @@ from api.main import create_app
 from core.settings import Settings
 
 DESCRIBED: dict[str, Any] = create_app(Settings()).openapi()
+DOWNLOAD = "/v1/checkpoints/{checkpoint_id}/download"
 OPERATIONS = [
     (f"{method.upper()} {path}", operation)
     for path, operations in DESCRIBED["paths"].items()
@@ -55,6 +56,49 @@ def test_what_reads_a_body_says_how_it_refuses_one(name: str, operation: dict[st
         assert {"400", "413", "415", "422"} <= set(operation["responses"])
     if "{" in name:
         assert "404" in operation["responses"]
+
+
+HEADERS = {
+    ("/v1/runs", "post", "202"): {"Location", "Idempotent-Replay"},
+    ("/v1/datasets", "post", "201"): {"Location", "Idempotent-Replay"},
+    ("/v1/runs", "post", "409"): {"Retry-After"},
+    ("/v1/runs", "get", "405"): {"Allow"},
+    ("/v1/runs", "get", "503"): {"Retry-After"},
+    (DOWNLOAD, "get", "200"): {"ETag", "Accept-Ranges"},
+    (DOWNLOAD, "get", "206"): {"ETag", "Accept-Ranges", "Content-Range"},
+    (DOWNLOAD, "get", "304"): {"ETag"},
+    (DOWNLOAD, "get", "416"): {"Content-Range"},
+}
+
+
+@pytest.mark.parametrize(("path", "method", "status"), HEADERS)
+def test_a_response_names_its_headers(path: str, method: str, status: str) -> None:
+    described = DESCRIBED["paths"][path][method]["responses"][status]["headers"]
+    assert set(described) == HEADERS[path, method, status]
+    assert all(header["description"] and header["schema"] for header in described.values())
+
+
+@pytest.mark.parametrize(("name", "operation"), OPERATIONS, ids=[name for name, _ in OPERATIONS])
+def test_every_operation_says_what_any_request_may_get(
+    name: str, operation: dict[str, Any]
+) -> None:
+    assert {"405", "431", "503"} <= set(operation["responses"])
+
+
+def test_what_routes_read_themselves_is_described() -> None:
+    taken = {
+        (path, method): {one["name"] for one in operation.get("parameters", [])}
+        for path, operations in DESCRIBED["paths"].items()
+        for method, operation in operations.items()
+    }
+    assert {"Range", "If-None-Match", "If-Range"} <= taken[DOWNLOAD, "get"]
+    assert "If-None-Match" in taken[DOWNLOAD, "head"]
+    assert "labels" in taken["/v1/runs", "get"]
+
+
+def test_the_metrics_are_plain_text() -> None:
+    answer = DESCRIBED["paths"]["/metrics"]["get"]["responses"]["200"]
+    assert set(answer["content"]) == {"text/plain"}
 
 
 def references(value: Any) -> Iterator[str]:
