@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import h11
-from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
+from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from api.problems import MAX_INSTANCE
 
 HEALTH = "/health/"
 
@@ -51,7 +53,7 @@ class DeadlineProtocol(H11Protocol):
         """Start the clock of the first request, and turn away what is one too many."""
         super().connection_made(transport)
         if len(self.connections) > self.arrival.connections:
-            self.app = Crowded(self.app)
+            self.app = Crowded(self.app, self.arrival.connections)
         self._start_clock()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -104,7 +106,7 @@ class DeadlineProtocol(H11Protocol):
     def send_400_response(self, msg: str) -> None:
         """Answer what is not HTTP with a problem, where an answer can still be sent."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            body = _problem(400, "INVALID_HTTP", msg)
+            body = _problem(400, "INVALID_HTTP", msg, self._path())
             headers = [
                 ("content-type", "application/problem+json"),
                 ("content-length", str(len(body))),
@@ -118,12 +120,17 @@ class DeadlineProtocol(H11Protocol):
                 self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
 
+    def _path(self) -> str:
+        """Of the request whose head has been understood; the root where none has."""
+        return _path_in(self.scope) if self.conn.our_state is h11.SEND_RESPONSE else "/"
+
 
 class Crowded:
     """Stands before the application on connections above the limit; health passes."""
 
-    def __init__(self, app: ASGI3Application) -> None:
+    def __init__(self, app: ASGI3Application, limit: int) -> None:
         self._app = app
+        self._limit = limit
 
     async def __call__(
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
@@ -132,7 +139,9 @@ class Crowded:
         if scope["type"] == "http" and scope["path"].startswith(HEALTH):
             await self._app(scope, receive, send)
             return
-        body = _problem(503, "TOO_MANY_CONNECTIONS", "Too many connections are open.")
+        detail = f"{self._limit} connections are open, which is the limit."
+        path = _path_in(scope) if scope["type"] == "http" else "/"
+        body = _problem(503, "TOO_MANY_CONNECTIONS", detail, path, limit=self._limit)
         headers = [
             (b"content-type", b"application/problem+json"),
             (b"content-length", str(len(body)).encode()),
@@ -143,15 +152,20 @@ class Crowded:
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-def _problem(status: int, reason: str, detail: str) -> bytes:
-    """A problem about a connection, which has no path and no values."""
+def _path_in(scope: HTTPScope) -> str:
+    """The path as it was sent, shortened as in every other problem."""
+    return scope["raw_path"].decode("ascii", "replace")[:MAX_INSTANCE]
+
+
+def _problem(status: int, reason: str, detail: str, path: str, **metadata: int) -> bytes:
+    """A problem about a connection rather than about what was asked."""
     problem = {
         "type": "urn:evalmode:problem:" + reason.lower().replace("_", "-"),
         "title": reason.replace("_", " ").capitalize(),
         "status": status,
         "detail": detail,
-        "instance": "",
+        "instance": path,
         "reason": reason,
-        "metadata": {},
+        "metadata": metadata,
     }
     return json.dumps(problem).encode()

@@ -10,7 +10,8 @@ from fastapi import Header, Request
 from api.problems import Refusal
 from core.idempotency import Idempotency
 
-_PATTERN = r"[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?"
+LEAST, MOST = 1, 255  # characters
+_PATTERN = rf"[\x21-\x7e]([\x20-\x7e]{{0,{MOST - 2}}}[\x21-\x7e])?"
 _KEY = re.compile(_PATTERN)
 
 Key = Annotated[
@@ -33,8 +34,8 @@ def asked(request: Request, key: str | None, body_hash: str) -> Idempotency | No
     if key is None:
         return None
     if not _KEY.fullmatch(key):
-        detail = "An Idempotency-Key has 1 to 255 printable ASCII characters."
-        raise Refusal(400, "IDEMPOTENCY_KEY_INVALID", detail)
+        detail = f"An Idempotency-Key has {LEAST} to {MOST} printable ASCII characters."
+        raise Refusal(400, "IDEMPOTENCY_KEY_INVALID", detail, least=LEAST, most=MOST)
     return Idempotency(f"{request.method} {request.url.path}", key, body_hash)
 
 

@@ -165,7 +165,16 @@ def refusal(connection: socket.socket) -> tuple[bytes, dict[str, Any]]:
 def test_what_is_not_http_is_answered_with_a_problem(request_head: bytes, port: int) -> None:
     with connected(port) as connection:
         connection.sendall(request_head)
-        assert refusal(connection)[1]["reason"] == "INVALID_HTTP"
+        problem = refusal(connection)[1]
+        assert (problem["reason"], problem["instance"]) == ("INVALID_HTTP", "/")
+
+
+def test_a_body_that_is_not_http_names_the_path_of_its_head(port: int) -> None:
+    with connected(port) as connection:
+        head = b"POST /a%20b?0 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        connection.sendall(head + b"no number\r\n")
+        problem = refusal(connection)[1]
+        assert (problem["reason"], problem["instance"]) == ("INVALID_HTTP", "/a%20b")
 
 
 def test_garbage_behind_a_request_does_not_disturb_its_answer(port: int) -> None:
@@ -177,7 +186,7 @@ def test_garbage_behind_a_request_does_not_disturb_its_answer(port: int) -> None
 def test_one_connection_too_many_is_503_and_health_is_still_answered(port: int) -> None:
     idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(ARRIVAL.connections)]
     with connected(port) as connection:
-        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        connection.sendall(b"GET /v1/runs HTTP/1.1\r\nHost: x\r\n\r\n")
         head, problem = refusal(connection)
     with connected(port) as connection:
         connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -187,3 +196,5 @@ def test_one_connection_too_many_is_503_and_health_is_still_answered(port: int) 
     assert head.startswith(b"HTTP/1.1 503")
     assert b"retry-after: 1" in head
     assert problem["reason"] == "TOO_MANY_CONNECTIONS"
+    assert (problem["instance"], problem["metadata"]) == ("/v1/runs", {"limit": 8})
+    assert "8 connections" in problem["detail"]

@@ -23,6 +23,7 @@ def test_any_other_key_is_refused(key: str) -> None:
     with pytest.raises(Refusal) as refused:
         repeats.asked(request(), key, "hash")
     assert refused.value.status_code == 400
+    assert refused.value.metadata == {"least": 1, "most": 255}
 
 
 def test_the_order_of_keys_does_not_change_what_a_body_stands_for() -> None:
