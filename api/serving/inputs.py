@@ -137,16 +137,22 @@ def _row(row: Any, facts: Facts, index: int) -> Rows:
     width = prod(facts.input_shape)
     try:
         array = np.array(row)
-    except (ValueError, OverflowError):
+    except OverflowError:  # an integer beyond float64 among numbers with a point
+        array = np.array(row, object)
+    except ValueError:  # ragged, or too deep for an array
         array = np.empty(0, object)
     if not isinstance(row, list) or array.shape not in (facts.input_shape, (width,)):
         expected = list(facts.input_shape)
         raise InputRefused(
             f"row {index} must be a list of shape {expected}", row=index, expected=expected
         )
-    if array.dtype.kind not in "fiu" or _has_bool(row):
+    if _has_bool(row) or not all(isinstance(one, int | float) for one in array.ravel().tolist()):
         raise InputRefused(f"row {index} holds something that is not a number", row=index)
-    return array.astype(np.float64)
+    try:
+        return array.astype(np.float64)
+    except OverflowError:
+        message = f"row {index} holds a number beyond the range of float64"
+        raise InputRefused(message, row=index) from None
 
 
 def _has_bool(value: Any) -> bool:
@@ -221,8 +227,8 @@ def _require_size(image: Image.Image, width: int, height: int) -> None:
         given = f"{image.width} x {image.height}"
         raise InputRefused(
             f"the image is {given} pixels, the network takes {width} x {height}",
-            width=width,
-            height=height,
+            expected=[width, height],
+            got=list(image.size),
         )
     if image.mode not in {"1", "L", "LA", "P", "RGB", "RGBA"}:
         raise ValueError(image.mode)

@@ -83,8 +83,8 @@ def test_nested_rows_keep_their_shape(make_facts: Callable[..., Facts]) -> None:
         ([[1, 2, 3, None]], 0),
         ([[1, 2, 3, {}]], 0),
         ([[[[[1, 2, 3, 4]]]]], 0),
-        ([[1, 2, 3, 2**70]], 0),
-        ([[1, 2, 3, 10**400]], 0),
+        ([[1, 2, 3, 4], [1, 2, 3, 10**400]], 1),
+        ([[1, 2, 3, 4], [1.5, 2, 3, 10**400]], 1),
         ({"0": [1, 2, 3, 4]}, None),
         ("1234", None),
         (None, None),
@@ -96,6 +96,19 @@ def test_rows_that_are_none_are_refused_by_number(
     with pytest.raises(InputRefused) as refused:
         from_json({"inputs": inputs}, facts)
     assert refused.value.metadata.get("row") == row
+
+
+@pytest.mark.parametrize("number", [2**63, 2**64, 2**70, -(2**64), 10**300])
+def test_an_integer_of_any_size_is_a_number(number: int, facts: Facts) -> None:
+    for rows in ([[1, -2, 3, number]], [[1, 2.5, 3, number], [1, 2, 3, 4]]):
+        taken = from_json({"inputs": rows}, facts).rows
+        assert np.array_equal(taken, np.array(rows, np.float64))
+
+
+@pytest.mark.parametrize("first", [1, 1.5])
+def test_an_integer_beyond_float64_is_told_as_such(first: float, facts: Facts) -> None:
+    with pytest.raises(InputRefused, match="row 0 holds a number beyond the range"):
+        from_json({"inputs": [[first, 2, 3, 10**400]]}, facts)
 
 
 def test_a_number_beyond_float64_is_not_json(facts: Facts) -> None:
@@ -197,6 +210,13 @@ def test_a_jpeg_gives_about_its_pixels(make_facts: Callable[..., Facts]) -> None
 def test_another_image_is_refused(body: bytes, make_facts: Callable[..., Facts]) -> None:
     with pytest.raises(InputRefused):
         decode(Sent("image/png", body), make_facts((1, 2, 3), images=True), 1)
+
+
+def test_an_image_of_another_size_is_told_both_sizes(make_facts: Callable[..., Facts]) -> None:
+    body = picture(np.zeros((4, 5), np.uint8), "PNG")
+    with pytest.raises(InputRefused) as refused:
+        decode(Sent("image/png", body), make_facts((1, 2, 3), images=True), 1)
+    assert refused.value.metadata == {"expected": [3, 2], "got": [5, 4]}
 
 
 def test_an_image_that_unpacks_to_gigabytes_is_not_unpacked(
