@@ -37,7 +37,6 @@ from model.spec import RunSpec
 from model.training.arrays import Arrays, prepare
 from model.training.evaluate import evaluate
 from model.training.loop import Training
-from model.training.losses import loss_function
 
 CPU = torch.device("cpu")
 MNIST = Path(os.environ.get("EVALMODE_TEST_DATA", "../shared/data")) / "mnist"
@@ -188,7 +187,7 @@ def costs(arm: str) -> None:
     spec, arrays = checked.spec, prepare(dataset, checked.spec, CPU)
     network, tensors = Training(checked, arrays, CPU).network, {}
     assert spec.loss is not None
-    loss, evaluations, checkpoints = loss_function(spec.loss.kind), [], []
+    loss, evaluations, checkpoints = spec.loss.kind, [], []
     tensors = network.state_dict()
     with tempfile.TemporaryDirectory() as folder:
         files = LocalFiles(Path(folder))

@@ -15,7 +15,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from core import checkpoints, metrics
 from core.checkpoints import NewCheckpoint, Origin
 from core.clock import lease_now, now
-from core.events import NewEvent, append, record
+from core.events import NewEvent, append
 from core.metrics import Point
 from core.moves import INTERRUPTED, NO_OWNER, change
 from core.owned import OWNED_VALUES, is_owned, keep, let_go, locked_owned, owned_update
@@ -23,7 +23,7 @@ from core.record import ResumePoint, Run, from_row
 from core.runs import SPEC_VERSION
 from core.states import Outcome, State
 from core.tables import runs
-from core.told import claimed, differs, ended, failed, freed, measured, saved
+from core.told import claimed, differs, ended, failed, freed, measured, saved, training
 
 __all__ = ["NewCheckpoint", "Owner", "Point", "Report", "ResumePoint"]
 
@@ -55,6 +55,7 @@ class Report:
     steps_per_second: float | None = None
     points: Sequence[Point] = ()  # since the report before
     evaluated: bool = False  # held-out rows were scored, which the run's log tells
+    first_step_at: float | None = None  # the claim's first step, seconds since 1970
 
 
 def next_queued(
@@ -131,22 +132,19 @@ def report(connection: Connection, run_id: str, epoch: int, told: Report) -> Sta
     speed = told.steps_per_second
     values: dict[str, Any] = {"step": told.step, "progress_at": now(connection)}
     values["steps_per_second"] = speed if speed is not None and isfinite(speed) else None
-    if not told.points:
-        return keep(connection, run_id, epoch, values)
-    # Nobody but this owner changes the summary, so it may be read before the comparison.
-    before = connection.execute(_METRICS, {"run": run_id}).scalar() or {}
-    values["metrics"] = metrics.summed(before, told.points)
-    if told.evaluated:
-        values["last_seq"] = runs.c.last_seq + 1
-    row = owned_update(connection, run_id, epoch, values)
+    if told.points:
+        # Nobody but this owner changes the summary: it may be read before the comparison.
+        before = connection.execute(_METRICS, {"run": run_id}).scalar() or {}
+        values["metrics"] = metrics.summed(before, told.points)
+    state = keep(connection, run_id, epoch, values)
     metrics.add(connection, run_id, told.points)
-    if not told.evaluated:
-        return State(row.state)
-    names = {point.name for point in told.points}
-    new = {name: entry for name, entry in values["metrics"].items() if name in names}
-    event = measured(told.step, values["steps_per_second"], new)
-    record(connection, run_id, row.last_seq, event)
-    return State(row.state)
+    if told.first_step_at is not None:
+        append(connection, run_id, training(told.step, epoch, told.first_step_at))
+    if told.evaluated:
+        names = {point.name for point in told.points}
+        new = {name: one for name, one in values.get("metrics", {}).items() if name in names}
+        append(connection, run_id, measured(told.step, values["steps_per_second"], new))
+    return state
 
 
 def save_resume(
@@ -208,6 +206,15 @@ def add_checkpoint(connection: Connection, run_id: str, epoch: int, new: NewChec
     values = {"checkpoint_id": checkpoint_id}
     change(connection, is_owned(run_id, epoch), values, lambda _: saved(checkpoint_id, new))
     return checkpoint_id
+
+
+def choose_checkpoint(connection: Connection, run_id: str, epoch: int, checkpoint_id: str) -> None:
+    """Make a listed checkpoint the run's own, which need not be the newest: `select: best`.
+
+    Raises:
+        Fenced: the claim is over.
+    """
+    keep(connection, run_id, epoch, {"checkpoint_id": checkpoint_id})
 
 
 def finish(

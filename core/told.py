@@ -1,5 +1,6 @@
 """What a run's log says about its owners: the words and the data of each event."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from core.checkpoints import NewCheckpoint
@@ -16,6 +17,13 @@ def claimed(run: Run) -> NewEvent:
         return NewEvent("started", f"Trains on {run.worker_device}.", data=data)
     message = f"Trains on {run.worker_device} from step {run.step}."
     return NewEvent("resumed", message, data=data)
+
+
+def training(step: int, epoch: int, at: float) -> NewEvent:
+    """A claim took its first step, at `at` seconds since 1970."""
+    when = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+    data = {"step": step, "at": when.replace("+00:00", "Z"), "epoch": epoch}
+    return NewEvent("training", "It took its first step.", data=data)
 
 
 def measured(step: int, steps_per_second: float | None, metrics: dict[str, Any]) -> NewEvent:

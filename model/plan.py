@@ -23,6 +23,8 @@ __all__ = ["Checked", "Limits", "Memory", "Plan", "PlannedLayer", "check", "plan
 
 TOO_LARGE = "MODEL_TOO_LARGE"
 TAIL_OF_ONE = "BN_TAIL_BATCH_ONE"
+MOST_EVALUATIONS = 100_000
+MOST_CHECKPOINTS = 10_000
 MAX_LAYERS = 2_000  # every layer, also inside residuals
 
 
@@ -98,14 +100,16 @@ def check(spec: RunSpec, facts: Facts, limits: Limits) -> Checked:
         SpecRefused: the spec cannot work with this dataset on this service.
     """
     loss = _loss(spec, facts)
-    if spec.precision == "bfloat16" and spec.device == "cpu":
-        raise SpecRefused("precision", "bfloat16 is mixed precision on CUDA; the device is cpu")
+    spec = _on_cuda(spec) if spec.precision == "bfloat16" else spec
+    if spec.select == "best" and spec.split.validation == 0:
+        raise SpecRefused("select", "best needs split.validation above 0")
     planned = plan(spec, facts)
     _refuse_size("parameters", planned.parameters, limits.max_parameters)
     train, validation, test = _rows(spec, facts)
     batches = lay_out(train, spec.batch_size, spec.tail)
     steps = _steps(spec, batches)
     _refuse_single_values(spec, planned, batches, steps)
+    _refuse_crowds(spec, batches, steps)
     memory = estimate(spec, facts, planned, batches, train)
     _refuse_size("bytes of memory", memory.total, limits.max_memory_bytes)
     return Checked(
@@ -151,6 +155,26 @@ def _loss(spec: RunSpec, facts: Facts) -> Loss:
     if spec.loss.kind == "cross_entropy" and not classes:
         raise SpecRefused("loss.kind", "cross_entropy needs classes; the targets are numbers")
     return spec.loss
+
+
+def _on_cuda(spec: RunSpec) -> RunSpec:
+    if spec.device == "cpu":
+        message = "bfloat16 is mixed precision on CUDA; the device is cpu"
+        raise SpecRefused("precision", message, precision="bfloat16", device="cpu")
+    return spec.model_copy(update={"device": "cuda"})
+
+
+def _refuse_crowds(spec: RunSpec, batches: Batches, steps: int) -> None:
+    """Refuse more evaluations or checkpoints than records and disk should hold of one run."""
+    spans = {
+        "evaluate_every": (spec.evaluate_every, MOST_EVALUATIONS),
+        "checkpoint_every": (spec.checkpoint_every, MOST_CHECKPOINTS),
+    }
+    for path, (span, limit) in spans.items():
+        times = 0 if span is None else steps // batches.steps_in(span)
+        if times > limit:
+            message = f"that is {times} times in {steps} steps; at most {limit} are allowed"
+            raise SpecRefused(path, message, times=times, steps=steps, limit=limit)
 
 
 def _refuse_size(what: str, computed: int, limit: int) -> None:

@@ -9,11 +9,16 @@ from pathlib import Path
 
 from core import datasets
 from core.claims import ResumePoint
+from core.errors import FileMissing
 from core.files import FileStore
 from core.record import Run
 from core.settings import Settings
 from worker.assignment import Assignment, ResumeFiles, Timing
 from worker.services import Services
+
+
+class ResumeLost(Exception):
+    """A file of the resume point is gone: training can only begin again."""
 
 
 @contextmanager
@@ -64,9 +69,8 @@ def _timing(settings: Settings) -> Timing:
 def _resume(files: FileStore, point: ResumePoint | None) -> ResumeFiles | None:
     if point is None:
         return None
-    return ResumeFiles(
-        str(files.local(point.checkpoint_key)),
-        point.checkpoint_sha256,
-        str(files.local(point.resume_key)),
-        point.resume_sha256,
-    )
+    try:
+        checkpoint, state = files.local(point.checkpoint_key), files.local(point.resume_key)
+    except FileMissing as error:
+        raise ResumeLost(error.message) from error
+    return ResumeFiles(str(checkpoint), point.checkpoint_sha256, str(state), point.resume_sha256)

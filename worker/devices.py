@@ -8,6 +8,7 @@ import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Protocol
 
@@ -88,6 +89,8 @@ def find_gpus(visible: str | None = None, root: Path = Path("/dev")) -> list[str
         root: where the kernel lists devices.
     """
     if visible is not None:
-        return [device.strip() for device in visible.split(",") if device.strip()]
+        named = (device.strip() for device in visible.split(","))
+        # CUDA itself reads the list up to the first device that cannot be: -1 hides the rest.
+        return list(takewhile(lambda device: device and not device.startswith("-"), named))
     found = (re.fullmatch(r"nvidia(\d+)", name) for name in os.listdir(root))
     return [str(index) for index in sorted(int(match[1]) for match in found if match)]

@@ -16,7 +16,7 @@ class Pace:
 
         Args:
             step: optimizer steps done.
-            at: seconds, on any clock that only this run's reports use.
+            at: seconds, on a clock that never goes back.
         """
         while len(self._seen) > 1 and at - self._seen[0][1] > WINDOW_SECONDS:
             self._seen.popleft()

@@ -17,10 +17,11 @@ from core.errors import EvalmodeError, Fenced
 from core.queue import QueueName
 from core.record import Run
 from worker.services import Services, started_at
-from worker.tidy import sweep
+from worker.tidy import delete_unnamed, sweep
 
 SWEEP_SECONDS = 600.0
 FORGET_SECONDS = 86_400.0  # a silent worker's row is kept for a day
+KILL_SECONDS = 5.0  # a process in the kernel's hands may take longer
 MOST_HINTS = 64  # a worker that finds work looks for more by itself
 
 log = logs.get(__name__)
@@ -85,15 +86,19 @@ class Reconciler(threading.Thread):
 
     def _take_back(self, run: Run, detail: str) -> None:
         """Abort first: on this host the old trainer is dead before the run can be claimed."""
-        if run.host == self._services.host and run.pid is not None:
-            kill(run.pid, run.pid_start)
+        is_here = run.host == self._services.host and run.pid is not None
+        if is_here and not kill(run.pid, run.pid_start):
+            log.error("a lost trainer cannot be killed", run=run.id, pid=run.pid)
+            return
         most = self._services.settings.max_crashes
 
         def work(c: Connection) -> Run:
             return claims.lost(c, run.id, run.epoch, detail, most)
 
         with suppress(Fenced):  # another reconciler was faster, or the owner lives after all
-            self._services.database.write(work)
+            taken = self._services.database.write(work)
+            if taken.ended:
+                delete_unnamed(self._services, taken.id)
             log.warning("took a run back", run=run.id, epoch=run.epoch, detail=detail)
 
     def _hint(self) -> None:
@@ -116,14 +121,21 @@ def _forget(c: Connection) -> None:
     idempotency.purge(c)
 
 
-def kill(pid: int, pid_start: int | None) -> None:
-    """SIGKILL a trainer and its session, if that pid is still that process."""
-    if pid_start is None or started_at(pid) != pid_start:
-        return
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
-    while started_at(pid) == pid_start:
+def kill(pid: int | None, pid_start: int | None) -> bool:
+    """SIGKILL a trainer and its session, if that pid is still that process.
+
+    Returns:
+        Whether it is gone.
+    """
+    deadline = time.monotonic() + KILL_SECONDS
+    while pid is not None and pid_start is not None and started_at(pid) == pid_start:
+        for send in (os.killpg, os.kill):
+            with suppress(ProcessLookupError, PermissionError):
+                send(pid, signal.SIGKILL)
+        if time.monotonic() > deadline:
+            return False
         time.sleep(0.005)
+    return True
 
 
 def is_alive(worker_id: str) -> bool:

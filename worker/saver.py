@@ -7,8 +7,9 @@ supervisor has written it into the run's row.
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,11 @@ import torch
 from core.files import FileStore
 from model.checkpoint import About, Written, load, read, to_bytes, write
 from model.data.dataset import Facts
+from model.errors import CheckpointRefused
 from model.spec import RunSpec
 from model.training.arrays import Arrays, Part
 from model.training.evaluate import evaluate
 from model.training.loop import ResumePoint, Snapshot
-from model.training.losses import loss_function
 from model.training.resume import Position
 from worker.assignment import Assignment, ResumeFiles
 from worker.channel import Channel
@@ -112,19 +113,26 @@ class Saver:
 
     def _write(self, snapshot: Snapshot) -> tuple[Written, str]:
         name = f"step-{snapshot.step}.safetensors"
-        written = write(self._scratch(name), snapshot.tensors, self._about.at(snapshot.step))
-        return written, self._put(written.path, name)
+        with self._scratch(name) as path:
+            written = write(path, snapshot.tensors, self._about.at(snapshot.step))
+            return written, self._put(path, name)
 
     def _write_state(self, point: ResumePoint) -> tuple[str, str]:
         name = f"step-{point.position.step}.resume.safetensors"
         content = to_bytes(point.state, {"position": json.dumps(point.position.to_json())})
-        path = self._scratch(name)
-        path.write_bytes(content)
-        return hashlib.sha256(content).hexdigest(), self._put(path, name)
+        with self._scratch(name) as path:
+            path.write_bytes(content)
+            return hashlib.sha256(content).hexdigest(), self._put(path, name)
 
-    def _scratch(self, name: str) -> Path:
+    @contextmanager
+    def _scratch(self, name: str) -> Iterator[Path]:
+        """A path to write to; what was not moved to its place is gone afterwards."""
         # Named by run and claim: every trainer of this machine writes to the same folder.
-        return self._files.scratch() / f"{self._folder.replace('/', '-')}-{name}"
+        path = self._files.scratch() / f"{self._folder.replace('/', '-')}-{name}"
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
 
     def _put(self, path: Path, name: str) -> str:
         self._lifeline.check()
@@ -133,7 +141,10 @@ class Saver:
         return key
 
     def _score(self, key: str, sha256: str) -> dict[str, float | None]:
-        loaded = load(self._files.local(key), sha256)
+        try:
+            loaded = load(self._files.local(key), sha256)
+        except CheckpointRefused as error:
+            raise OSError(f"a file that was just written cannot be read: {error}") from error
         return self._about.score(loaded.network)
 
 
@@ -150,18 +161,21 @@ class RunAbout:
     def score(self, network: torch.nn.Module) -> dict[str, float | None]:
         """Loss and accuracy of an eval-mode network, by metric name; null if not finite."""
         assert self._spec.loss is not None
-        loss = loss_function(self._spec.loss.kind)
         scores: dict[str, float | None] = {}
         for name, part in self._parts():
-            for key, value in evaluate(network, loss, part).items():
+            for key, value in evaluate(network, self._spec.loss.kind, part).items():
                 scores[f"{name}_{key}"] = value if abs(value) < float("inf") else None
         return scores
 
     def _parts(self) -> list[tuple[str, Part]]:
+        """The held-out rows; without any, the training rows under a name of their own.
+
+        The metric `train_loss` is another number: of training mode, while weights move.
+        """
         arrays = self._arrays
         held_out = [("validation", arrays.validation), ("test", arrays.test)]
         return [(n, part.cpu()) for n, part in held_out if len(part)] or [
-            ("train", arrays.train.cpu())
+            ("train_in_eval_mode", arrays.train.cpu())
         ]
 
 

@@ -8,24 +8,24 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from datetime import UTC, datetime
+from contextlib import ExitStack, suppress
 from multiprocessing import connection
 from typing import Any
 
 from sqlalchemy import Connection
 
-from core import claims, events, logs, runs
+from core import claims, logs, runs
 from core.claims import NewCheckpoint, Point, Report, ResumePoint
 from core.errors import DatabaseUnavailable, Fenced, NotFound, StoreUnavailable
 from core.record import Run
 from core.states import Outcome, State
 from worker import trainer
-from worker.assign import assign
+from worker.assign import ResumeLost, assign
 from worker.channel import Message
 from worker.forkserver import start
 from worker.lease import Wish
 from worker.pace import Pace
+from worker.renewal import renewed
 from worker.services import Services, started_at
 from worker.tidy import delete_files, delete_unnamed
 
@@ -63,13 +63,18 @@ class Supervisor:
 
     def _train_or_let_go(self) -> None:
         try:
-            with assign(self._services, self._run, self._visible_device) as assignment:
+            with ExitStack() as stack:
+                with renewed(self._services, self._run):
+                    told = assign(self._services, self._run, self._visible_device)
+                    assignment = stack.enter_context(told)
                 self._train(assignment.to_json())
+        except ResumeLost as error:
+            self._begin_again(str(error))
         except NotFound as error:
             self._own(
                 claims.fail, {"cause": "infra", "reason": error.reason, "message": error.message}
             )
-        except (StoreUnavailable, OSError, EOFError) as error:
+        except (StoreUnavailable, DatabaseUnavailable, OSError, EOFError) as error:
             # The store is away, or the forkserver died just now: both pass.
             self._own(claims.release, f"It could not be started: {error}", START_AGAIN_SECONDS)
 
@@ -79,9 +84,11 @@ class Supervisor:
         assert pid is not None
         try:
             self._own(claims.attach, pid, started_at(pid), durable=False)
+            self._own(claims.renew, self._services.settings.lease_seconds, durable=False)
             self._watch()
             self._process.join(self._services.settings.shutdown_seconds)
             if not self._has_let_go:
+                self._kill()
                 self._let_go_of_a_dead_trainer()
         finally:
             self._kill()
@@ -95,9 +102,10 @@ class Supervisor:
             ready = connection.wait(sources, POLL_SECONDS)
             if self._channel.connection in ready:
                 try:
-                    self._handle(self._channel.receive())
+                    message = self._channel.receive()
                 except (EOFError, OSError):
                     return
+                self._handle(message)
             elif ready:
                 return
             if time.monotonic() - polled_at >= POLL_SECONDS:
@@ -126,14 +134,10 @@ class Supervisor:
 
     def _on_report(self, message: Message) -> None:
         points = [Point(**point) for point in message["points"]]
-        rate = self._pace.rate(message["step"], message["at"])
-        self._own(
-            claims.report,
-            Report(message["step"], rate, points, message["evaluated"]),
-            durable=False,
-        )
-        if message["first"]:
-            self._own(_note_first_step, message["step"], message["at"], durable=False)
+        rate = self._pace.rate(message["step"], message["clock"])
+        first_step_at = message["at"] if message["first"] else None
+        told = Report(message["step"], rate, points, message["evaluated"], first_step_at)
+        self._own(claims.report, told, durable=False)
 
     def _on_saved(self, message: Message) -> None:
         if message["checkpoint"]:
@@ -142,36 +146,40 @@ class Supervisor:
         delete_files(self._services, replaced)
 
     def _on_ended(self, message: Message) -> None:
-        record = message["checkpoint"]
-        checkpoint = NewCheckpoint(**record) if record else None
-        self._own(_finish, Outcome(message["outcome"]), message["step"], checkpoint)
-        self._has_let_go = True
-        delete_unnamed(self._services, self._run.id)
-
-    def _on_unreadable(self, message: Message) -> None:
-        why = f"The resume point cannot be read, training begins again: {message['message']}"
-        delete_files(self._services, self._own(claims.drop_resume, why))
-        self._own(claims.release, why)
-        self._has_let_go = True
+        records = [NewCheckpoint(**record) for record in message["checkpoints"]]
+        outcome = Outcome(message["outcome"])
+        self._let_go(_finish, outcome, message["step"], records, message["kept"])
 
     def _on_failed(self, message: Message) -> None:
         error = {name: message[name] for name in ("cause", "reason", "message")}
-        self._own(claims.fail, error)
-        self._has_let_go = True
-        delete_unnamed(self._services, self._run.id)
+        self._let_go(claims.fail, error)
 
     def _on_released(self, message: Message) -> None:
-        self._own(claims.release, message["detail"], message["delay"])
-        self._has_let_go = True
+        self._let_go(claims.release, message["detail"], message["delay"])
+
+    def _on_unreadable(self, message: Message) -> None:
+        self._begin_again(message["message"])
+
+    def _begin_again(self, detail: str) -> None:
+        why = f"The resume point cannot be read, training begins again: {detail}"
+        delete_files(self._services, self._own(claims.drop_resume, why))
+        self._let_go(claims.release, why)
 
     def _let_go_of_a_dead_trainer(self) -> None:
         detail = f"the trainer ended with status {self._process.exitcode}"
         log.warning(detail)
         if self._wish is not None:
             # It was asked to end and did not manage in time: no crash of the run's own.
-            self._own(claims.release, detail)
+            self._let_go(claims.release, detail)
         else:
-            self._own(claims.lost, detail, self._services.settings.max_crashes)
+            self._let_go(claims.lost, detail, self._services.settings.max_crashes)
+
+    def _let_go(self, write: Callable[..., Run], *values: Any) -> None:
+        """Write the last word of this claim; of an ended run only what is named stays."""
+        run: Run = self._own(write, *values)
+        self._has_let_go = True
+        if run.ended:
+            delete_unnamed(self._services, run.id)
 
     def _pass_wish_on(self) -> None:
         wish = self._wanted()
@@ -218,7 +226,7 @@ class Supervisor:
             self._channel.send(kind, **values)
 
     def _kill(self) -> None:
-        """End the trainer and whatever it started, and wait for it."""
+        """End the trainer and whatever it started, and wait for it; twice is once."""
         pid = self._process.pid
         assert pid is not None
         if self._process.is_alive():
@@ -234,14 +242,16 @@ def _finish(
     epoch: int,
     outcome: Outcome,
     step: int,
-    checkpoint: NewCheckpoint | None,
-) -> None:
-    """The last checkpoint and the end of the run in one transaction: both count or neither."""
-    named = claims.add_checkpoint(c, run_id, epoch, checkpoint) if checkpoint else None
-    claims.finish(c, run_id, epoch, outcome, {"step": step, "checkpoint": named})
+    new: list[NewCheckpoint],
+    kept: int | None,
+) -> Run:
+    """The last checkpoints and the end of the run in one transaction: all count or none.
 
-
-def _note_first_step(c: Connection, run_id: str, epoch: int, step: int, at: float) -> None:
-    when = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
-    data = {"step": step, "at": when.replace("+00:00", "Z"), "epoch": epoch}
-    events.append(c, run_id, events.NewEvent("training", "It took its first step.", data=data))
+    Args:
+        kept: step of the checkpoint that is the run's.
+    """
+    ids = {one.step: claims.add_checkpoint(c, run_id, epoch, one) for one in new}
+    named = None if kept is None else ids[kept]
+    if named is not None:
+        claims.choose_checkpoint(c, run_id, epoch, named)
+    return claims.finish(c, run_id, epoch, outcome, {"step": step, "checkpoint": named})

@@ -31,7 +31,6 @@ from worker.forkserver import die_with_forkserver
 from worker.lease import Lifeline
 from worker.saver import RunAbout, Saver, read_resume
 
-HELD_OUT = ("test_", "validation_")
 ACCEPTED = Limits(max_parameters=2**63, max_memory_bytes=2**63)  # the API's limits were checked
 
 log = logging.getLogger(__name__)
@@ -47,10 +46,6 @@ def main(connection: "Connection[Any, Any]", text: str) -> None:
     lifeline.start()
     try:
         Trainer(assignment, channel, lifeline).train()
-    except MemoryError as error:
-        _fail(channel, "infra", "OUT_OF_MEMORY", error)
-    except torch.OutOfMemoryError as error:
-        _fail(channel, "infra", "OUT_OF_MEMORY", error)
     except Unreadable as error:
         channel.send("unreadable", message=str(error))
     except ModelError as error:
@@ -59,6 +54,9 @@ def main(connection: "Connection[Any, Any]", text: str) -> None:
         # A full disk or an unreachable store passes: the run goes back to the queue.
         channel.send("released", delay=60.0, detail=f"{type(error).__name__}: {error}")
     except Exception as error:
+        if is_out_of_memory(error):
+            _fail(channel, "infra", "OUT_OF_MEMORY", error)
+            return
         log.exception("the trainer failed")
         _fail(channel, "code", "TRAINER_FAILED", error)
 
@@ -73,6 +71,7 @@ class Trainer:
     def __init__(self, assignment: Assignment, channel: Channel, lifeline: Lifeline) -> None:
         self.assignment, self.channel, self.lifeline = assignment, channel, lifeline
         self._points: list[Point] = []
+        self._evaluated = False  # since the last report
         self._reported_at = self._saved_at = time.monotonic()
 
     def train(self) -> None:
@@ -121,6 +120,7 @@ class Trainer:
     def _take(self, happening: Happening) -> None:
         now, timing = time.monotonic(), self.assignment.timing
         self._points += happening.points
+        self._evaluated |= happening.evaluated
         is_first = happening.step == self._first
         is_saving = not happening.ended and self._must_save(happening, now)
         is_late = now - self._reported_at > timing.metrics
@@ -141,22 +141,39 @@ class Trainer:
             step=happening.step,
             at=time.time(),
             first=is_first,
-            evaluated=any(point.name.startswith(HELD_OUT) for point in self._points),
+            clock=time.monotonic(),
+            evaluated=self._evaluated,
             points=[asdict(point) for point in self._points],
         )
-        self._points, self._reported_at = [], time.monotonic()
+        self._points, self._evaluated, self._reported_at = [], False, time.monotonic()
 
     def _end(self, happening: Happening) -> None:
+        """Write what the spec asked for here and what was kept; often they are the same."""
         self.saver.wait()
-        record = self.saver.checkpoint(happening.snapshot) if happening.snapshot else None
-        self.channel.send("ended", outcome=happening.ended, step=happening.step, checkpoint=record)
+        wanted = {one.step: one for one in (happening.snapshot, happening.kept) if one}
+        records = [self.saver.checkpoint(snapshot) for snapshot in wanted.values()]
+        kept = happening.kept.step if happening.kept else None
+        self.channel.send(
+            "ended",
+            outcome=happening.ended,
+            step=happening.step,
+            kept=kept,
+            checkpoints=records,
+        )
 
     def _give_back(self, happening: Happening) -> None:
         self._report(happening, False)
+        self.saver.wait()
         if self.lifeline.wish != "stop":
             self.saver.save(self.training.resume_point(), None)
             self.saver.wait()
         self.channel.send("released", delay=0.0, detail=self.lifeline.wish)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out; torch's CPU allocator says so in a plain RuntimeError."""
+    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return known or "DefaultCPUAllocator: can't allocate memory" in str(error)
 
 
 def _fail(channel: Channel, cause: str, reason: str, error: BaseException) -> None:

@@ -4,26 +4,26 @@ import torch
 from torch import Tensor, nn
 
 from model.training.arrays import Part
-from model.training.losses import LossFunction
+from model.training.losses import SUMS, LossKind, loss_function
 
 BLOCK_ROWS = 1000
 
 
-def evaluate(network: nn.Module, loss: LossFunction, part: Part) -> dict[str, float]:
+def evaluate(network: nn.Module, kind: LossKind, part: Part) -> dict[str, float]:
     """Score every row with the running statistics; buffers and random state stay as they are.
 
     Returns:
-        `loss` (mean over rows for cross_entropy and squared_error, sum for
-        half_sum_squares) and, for classes, `accuracy` in 0..1.
+        `loss`, per row whatever the kind, and, for classes, `accuracy` in 0..1.
     """
     was_training = network.training
     network.eval()
     try:
         with torch.inference_mode():
             logits = torch.cat([network(block) for block in part.inputs.split(BLOCK_ROWS)])
-            scores = {"loss": loss(logits.double(), _as_double(part.targets)).item()}
+            loss = loss_function(kind)(logits.double(), _as_double(part.targets)).item()
     finally:
         network.train(was_training)
+    scores = {"loss": loss / len(part) if kind in SUMS else loss}
     if part.classes is not None:
         scores["accuracy"] = count_correct(logits, part.classes) / len(part)
     return scores

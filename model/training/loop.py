@@ -15,12 +15,13 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from model.errors import DeviationZero
 from model.networks.build import build
 from model.networks.init import initialize
 from model.plan import Checked
 from model.training.arrays import Arrays, dtype_of
 from model.training.evaluate import count_correct, evaluate
-from model.training.losses import loss_function
+from model.training.losses import SUMS, loss_function
 from model.training.optimizers import build_optimizer
 from model.training.order import Order, batches
 from model.training.randomness import restore_torch, seed_torch, stream, torch_states
@@ -39,8 +40,10 @@ from model.training.schedules import is_constant, learning_rate
 
 CONTROL_STEPS = 64  # most steps between two control points: one device sync each
 CONTROL_SECONDS = 0.1  # most seconds between two, when steps are slow
-POINTS_PER_RUN = 200  # training points a run aims at
+POINTS_PER_RUN = 1000  # training points that a run aims at
 LEAST_POINT_STEPS = 10  # between two of them, so that a short run does not sync every step
+MOST_POINT_STEPS = 500  # so that a long run soon shows its loss
+MOST_POINTS = 20_000  # even so
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,9 @@ class Happening:
     step: int  # optimizer steps done
     points: tuple[Point, ...] = ()
     evaluated: bool = False
-    snapshot: Snapshot | None = None  # a checkpoint is due; at the end, the one that counts
+    snapshot: Snapshot | None = None  # a checkpoint that `checkpoint_every` asked for
     ended: Literal["completed", "diverged"] | None = None
+    kept: Snapshot | None = None  # at the end: what the run's checkpoint holds
 
 
 @dataclass
@@ -101,7 +105,9 @@ class Training:
         seed_torch(spec.seed, device)
         self.checked, self.spec, self.arrays, self.device = checked, spec, arrays, device
         self.network = _new_network(checked, device)
+        self._loss_kind = spec.loss.kind
         self.loss = loss_function(spec.loss.kind)
+        self._is_sum = spec.loss.kind in SUMS
         self.optimizer = build_optimizer(spec.optimizer, self.network)
         self.order = Order(
             len(arrays.train), checked.batches.sizes, spec.sampling, stream(spec.seed, "order")
@@ -119,16 +125,26 @@ class Training:
         self.best: Keep | None = None
         self._epoch_state = self.order.generator.get_state()
         self._pending: list[tuple[Tensor, Tensor, Tensor]] = []  # loss, logits, targets
-        self._point_every = max(LEAST_POINT_STEPS, checked.steps // POINTS_PER_RUN)
+        self._point_every = point_every(checked.steps)
         self._point_at, self._point_step = time.monotonic(), 0
 
     def run(self) -> Iterator[Happening]:
         """Train to the end of the budget; the last happening says how it ended."""
         self.network.train()
+        self._point_at, self._point_step = time.monotonic(), self.step
         control, deadline = self.step + 1, math.inf  # the first step is reported at once
         while self.step < self.checked.steps:
             for x, y in self._rest_of_epoch():
-                self._train(x, y)
+                try:
+                    self._train(x, y)
+                except DeviationZero:
+                    # Whether this or an earlier loss ended the run must not hang on when
+                    # losses are looked at.
+                    bad = self._count_pending() if self._pending else None
+                    if bad is None:
+                        raise
+                    yield self._diverged(bad.step, (bad,))
+                    return
                 if self.step >= control or time.monotonic() >= deadline:
                     happening = self._control()
                     yield happening
@@ -163,7 +179,6 @@ class Training:
         self._epoch_state = point.state["generator.order"].clone()
         self.order.generator.set_state(self._epoch_state)
         self.step, self.batch, self.tally = at.step, at.batch, at.tally
-        self._point_step = at.step
         self.good = Keep(at.good_step, with_prefix(point.state, "good."))
         if at.best_step is not None:
             best = with_prefix(point.state, "best.")
@@ -208,34 +223,45 @@ class Training:
     def _control(self) -> Happening:
         bad = self._count_pending()
         if bad is not None:
-            return Happening(bad, snapshot=self._kept(), ended="diverged")
+            return self._diverged(bad.step, (bad,))
         step, is_end = self.step, self.step == self.checked.steps
         points = self._train_points() if is_end or step % self._point_every == 0 else ()
         evaluated = is_end or step % self.checked.evaluate_every == 0
         if evaluated:
             points += self._evaluate()
-        if evaluated and self.good.step != step:
-            return Happening(step, points, True, self._kept(), "diverged")
-        if is_end:
-            return Happening(step, points, True, self._kept(), "completed")
         every = self.checked.checkpoint_every
         is_due = every is not None and step % every == 0
-        snapshot = Snapshot(step, self._tensors()) if is_due else None
+        if (evaluated or is_due) and not self._is_finite():
+            return self._diverged(step, points, evaluated)
+        snapshot = Snapshot(step, self.good.tensors) if is_due else None
+        if is_end:
+            return Happening(step, points, True, snapshot, "completed", self._kept())
         return Happening(step, points, evaluated, snapshot)
+
+    def _diverged(self, step: int, points: tuple[Point, ...], evaluated: bool = False) -> Happening:
+        return Happening(step, points, evaluated, None, "diverged", self._kept())
+
+    def _is_finite(self) -> bool:
+        """Whether the network is finite here; if so it is kept as the last that was."""
+        if self.good.step != self.step:
+            tensors = self._tensors()
+            if all_finite(tensors):
+                self.good = Keep(self.step, tensors)
+        return self.good.step == self.step
 
     def _kept(self) -> Snapshot:
         """The validation rows' choice, or the last finite network."""
         keep = self.best or self.good
         return Snapshot(keep.step, keep.tensors)
 
-    def _count_pending(self) -> int | None:
-        """Add the pending batches to the tally; the first step whose loss was not finite."""
+    def _count_pending(self) -> Point | None:
+        """Add the pending batches to the tally; the first loss that was not finite."""
         losses = torch.stack([loss for loss, _, _ in self._pending]).tolist()
         first = self.step - len(losses) + 1
         for index, (value, (_, _, y)) in enumerate(zip(losses, self._pending, strict=True)):
             if not math.isfinite(value):
-                return first + index
-            self.tally.add(value, len(y))
+                return Point("train_loss", first + index, value)
+            self.tally.add(value if self._is_sum else value * len(y), len(y))
         if self.arrays.train.classes is not None:
             logits = torch.cat([logits for _, logits, _ in self._pending])
             targets = torch.cat([targets for _, _, targets in self._pending])
@@ -260,13 +286,10 @@ class Training:
     def _evaluate(self) -> tuple[Point, ...]:
         points: list[Point] = []
         for name, part in (("validation", self.arrays.validation), ("test", self.arrays.test)):
-            scores = evaluate(self.network, self.loss, part) if len(part) else {}
+            scores = evaluate(self.network, self._loss_kind, part) if len(part) else {}
             points += [Point(f"{name}_{key}", self.step, value) for key, value in scores.items()]
             if name == "validation" and self.spec.select == "best":
                 self._keep_best(scores)
-        tensors = self._tensors()
-        if all_finite(tensors):
-            self.good = Keep(self.step, tensors)
         return tuple(points)
 
     def _keep_best(self, scores: dict[str, float]) -> None:
@@ -279,6 +302,12 @@ class Training:
             name: tensor.detach().clone().cpu()
             for name, tensor in self.network.state_dict().items()
         }
+
+
+def point_every(steps: int) -> int:
+    """Optimizer steps between two training points of a run of so many steps."""
+    aimed = min(steps // POINTS_PER_RUN, MOST_POINT_STEPS)
+    return max(LEAST_POINT_STEPS, aimed, steps // MOST_POINTS)
 
 
 def all_finite(tensors: Tensors) -> bool:

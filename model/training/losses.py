@@ -9,6 +9,7 @@ from torch import Tensor
 
 LossKind = Literal["cross_entropy", "squared_error", "half_sum_squares"]
 LossFunction = Callable[[Tensor, Tensor], Tensor]
+SUMS: frozenset[LossKind] = frozenset({"half_sum_squares"})  # the others are means over rows
 
 
 def loss_function(kind: LossKind) -> LossFunction:

@@ -17,13 +17,13 @@ Tensors = dict[str, Tensor]
 class Tally:
     """Sums over the training rows since the last metric point."""
 
-    loss: float = 0.0  # sum over rows of the batch losses
+    loss: float = 0.0  # sum over rows
     rows: int = 0
     correct: int = 0
 
     def add(self, loss: float, rows: int) -> None:
-        """Count one batch."""
-        self.loss += loss * rows
+        """Count one batch by the sum of its rows' losses."""
+        self.loss += loss
         self.rows += rows
 
 

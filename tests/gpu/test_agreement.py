@@ -64,10 +64,10 @@ def finish(one: Training) -> Happening:
 @pytest.mark.parametrize("arm", ARMS, ids=str)
 def test_a_gpu_training_ends_near_its_cpu_twin(arm: dict[str, Any]) -> None:
     near, exact = finish(training("cuda", **arm)), finish(training("cpu", **arm))
-    assert near.snapshot is not None
-    assert exact.snapshot is not None
-    for name, tensor in near.snapshot.tensors.items():
-        torch.testing.assert_close(tensor, exact.snapshot.tensors[name], rtol=1e-2, atol=1e-2)
+    assert near.kept is not None
+    assert exact.kept is not None
+    for name, tensor in near.kept.tensors.items():
+        torch.testing.assert_close(tensor, exact.kept.tensors[name], rtol=1e-2, atol=1e-2)
 
 
 @pytest.mark.parametrize("arm", ARMS, ids=str)
@@ -80,17 +80,17 @@ def test_a_gpu_training_resumes_where_it_stopped(arm: dict[str, Any]) -> None:
     second = training("cuda", **arm)
     second.resume(first.resume_point())
     end = finish(second)
-    assert whole.snapshot is not None
-    assert end.snapshot is not None
-    for name, tensor in end.snapshot.tensors.items():
-        torch.testing.assert_close(tensor, whole.snapshot.tensors[name], rtol=1e-5, atol=1e-6)
+    assert whole.kept is not None
+    assert end.kept is not None
+    for name, tensor in end.kept.tensors.items():
+        torch.testing.assert_close(tensor, whole.kept.tensors[name], rtol=1e-5, atol=1e-6)
 
 
 def test_bfloat16_trains_with_float32_masters_and_statistics() -> None:
     end = finish(training("cuda", norm="batch", precision="bfloat16", device="cuda"))
     assert end.ended == "completed"
-    assert end.snapshot is not None
-    floats = {t.dtype for name, t in end.snapshot.tensors.items() if "tracked" not in name}
+    assert end.kept is not None
+    floats = {t.dtype for name, t in end.kept.tensors.items() if "tracked" not in name}
     assert floats == {torch.float32}
     scores = {point.name: point.value for point in end.points}
     assert scores["test_accuracy"] > 0.85

@@ -165,18 +165,25 @@ def test_a_frozen_worker_is_fenced_when_it_wakes(service: Any, undisturbed: Any)
     assert_as_undisturbed(service, run_id, undisturbed)
 
 
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [flip, Path.unlink, lambda path: path.write_bytes(b"")],
+    ids=["flipped", "missing", "empty"],
+)
 def test_a_damaged_resume_point_is_noticed_and_training_begins_again(
-    service: Any, undisturbed: Any
+    service: Any, undisturbed: Any, damage: Any
 ) -> None:
     run_id = service.submit(**LONG)
     service.until_resumable(run_id)
     service.database.write(lambda c: runs.pause(c, run_id))
     point = service.until_state(run_id, State.PAUSED).resume
-    path = service.files.local(point.resume_key)
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.chmod(0o644)
-    path.write_bytes(content)
+    damage(service.files.local(point.resume_key))
     service.database.write(lambda c: runs.resume(c, run_id))
     service.hints.send("cpu")
     assert_as_undisturbed(service, run_id, undisturbed)

@@ -1,11 +1,12 @@
 """Pause, resume and cancel of runs that a real worker trains."""
 
+import time
 from typing import Any
 
 import pytest
 import torch
 
-from core import runs
+from core import checkpoints, metrics, runs
 from core.errors import MoveForbidden
 from core.states import Outcome, State
 
@@ -39,6 +40,69 @@ def test_a_running_run_is_cancelled_and_keeps_no_file(steady: Any) -> None:
     run = steady.until_state(run_id, State.CANCELLED)
     assert run.checkpoint_id is None
     assert [e.type for e in steady.events(run_id)][-1] == "cancelled"
+    until_empty(steady, run_id)
+
+
+def test_a_cancelled_run_keeps_its_checkpoints_and_nothing_else(steady: Any) -> None:
+    run_id = steady.submit(
+        **{**LONG, "budget": {"steps": 100_000}}, checkpoint_every={"steps": 200}
+    )
+    steady.until_step(run_id, 900)
+    ask(steady, runs.cancel, run_id)
+    steady.until_state(run_id, State.CANCELLED)
+    listed = [e.data["step"] for e in steady.events(run_id) if e.type == "checkpoint"]
+    assert len(listed) >= 4
+    wanted = {f"step-{step}.safetensors" for step in listed}
+    until_files(steady, run_id, wanted)
+
+
+def test_the_best_is_the_runs_checkpoint_although_a_later_one_is_listed(steady: Any) -> None:
+    run_id = steady.submit(
+        select="best",
+        split={"validation": 0.2},
+        optimizer={"kind": "sgd", "lr": 3.0},
+        budget={"steps": 60},
+        evaluate_every={"steps": 10},
+        checkpoint_every={"steps": 20},
+    )
+    steady.until_ended(run_id)
+    points = steady.database.read(lambda c: metrics.series(c, run_id))
+    ranked = sorted(
+        (-accuracy, loss, step)
+        for accuracy, loss, step in zip(
+            points["validation_accuracy"].values,
+            points["validation_loss"].values,
+            points["validation_loss"].steps,
+            strict=True,
+        )
+    )
+    listed = steady.database.read(lambda c: checkpoints.page(c, run_id)).data
+    steps = {one.id: one.step for one in listed}
+    assert {20, 40, 60} <= set(steps.values())
+    assert steps[steady.run(run_id).checkpoint_id] == ranked[0][2]
+
+
+def test_without_held_out_rows_the_checkpoint_is_scored_on_the_training_rows(steady: Any) -> None:
+    run_id = steady.submit(dataset="gaussian_linear", norm="none", budget={"epochs": 2})
+    steady.until_ended(run_id)
+    (one,) = steady.database.read(lambda c: checkpoints.page(c, run_id)).data
+    assert one.metrics.keys() == {"train_in_eval_mode_loss"}
+    assert "metrics" in [e.type for e in steady.events(run_id)]
+
+
+def until_files(service: Any, run_id: str, wanted: set[str]) -> None:
+    deadline = time.monotonic() + 10
+    while (found := files_of(service, run_id)) != wanted:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.02)
+
+
+def until_empty(service: Any, run_id: str) -> None:
+    until_files(service, run_id, set())
+
+
+def files_of(service: Any, run_id: str) -> set[str]:
+    return {file.key.rpartition("/")[2] for file in service.files.list(f"runs/{run_id}")}
 
 
 def test_a_queued_run_is_paused_and_cancelled_without_a_worker(steady: Any) -> None:

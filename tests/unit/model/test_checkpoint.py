@@ -37,10 +37,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Written:
     spec = check(RunSpec.model_validate(body), DIGITS.facts, Limits(10**12, 10**15))
     arrays = prepare(DIGITS, spec.spec, torch.device("cpu"))
     end = list(Training(spec, arrays, torch.device("cpu")).run())[-1]
-    assert end.snapshot is not None
+    assert end.kept is not None
     path = tmp_path_factory.mktemp("checkpoint") / "one.safetensors"
-    about = About(spec.spec, DIGITS.facts, arrays.scaling, end.snapshot.step)
-    return write(path, end.snapshot.tensors, about)
+    about = About(spec.spec, DIGITS.facts, arrays.scaling, end.kept.step)
+    return write(path, end.kept.tensors, about)
 
 
 def rewritten(written: Written, to: Path, change: Any) -> Path:

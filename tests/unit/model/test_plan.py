@@ -6,6 +6,7 @@ import pytest
 
 from model.errors import SpecRefused
 from model.plan import Limits, check, plan
+from model.spec import Span
 
 LIMITS = Limits(max_parameters=10**7, max_memory_bytes=10**10)
 
@@ -144,6 +145,10 @@ REFUSALS = {
         {"split": {"validation": 0.0001}},
         ("split.validation", "the split leaves no validation rows"),
     ),
+    "best without validation rows": (
+        {"select": "best"},
+        ("select", "best needs split.validation above 0"),
+    ),
     "no training rows": (
         {"facts": {"rows": 1}, "split": {"test": 0.9}, "batch_size": 1},
         ("split", "the split leaves no training rows"),
@@ -230,3 +235,18 @@ def test_planning_does_not_load_torch():
 
 def test_plan_and_check_agree(checked, make_spec, make_facts):
     assert checked(norm="batch").plan == plan(make_spec(norm="batch"), make_facts())
+
+
+def test_bfloat16_waits_for_a_gpu_whatever_auto_would_mean(checked):
+    assert checked(precision="bfloat16", device="auto").spec.device == "cuda"
+
+
+@pytest.mark.parametrize("path", ["evaluate_every", "checkpoint_every"])
+def test_more_evaluations_or_checkpoints_than_records_should_hold_are_refused(
+    make_spec, make_facts, path
+):
+    spec = make_spec(budget={"steps": 10**9}, **{"evaluate_every": {"steps": 10**8}})
+    spec = spec.model_copy(update={path: Span(steps=1)})
+    with pytest.raises(SpecRefused, match="1000000000 times") as refused:
+        check(spec, make_facts(), LIMITS)
+    assert refused.value.path == path

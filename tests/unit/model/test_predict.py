@@ -37,9 +37,9 @@ def trained(folder: Path, norm: Any, **fields: Any) -> Loaded:
     checked = check(RunSpec.model_validate(body), DIGITS.facts, Limits(10**12, 10**15))
     arrays = prepare(DIGITS, checked.spec, torch.device("cpu"))
     end = list(Training(checked, arrays, torch.device("cpu")).run())[-1]
-    assert end.snapshot is not None
-    about = About(checked.spec, DIGITS.facts, arrays.scaling, end.snapshot.step)
-    return load(write(folder / "x", end.snapshot.tensors, about).path)
+    assert end.kept is not None
+    about = About(checked.spec, DIGITS.facts, arrays.scaling, end.kept.step)
+    return load(write(folder / "x", end.kept.tensors, about).path)
 
 
 @pytest.fixture(scope="module", params=NORMS, ids=str)

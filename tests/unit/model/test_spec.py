@@ -59,7 +59,6 @@ def test_name_and_labels_are_no_part_of_the_hash_and_everything_else_is() -> Non
         {"budget": {"steps": 1, "epochs": 1}},
         {"budget": {}},
         {"split": {"test": 0.6, "validation": 0.4}},
-        {"select": "best"},
         {"device": "cuda:99"},
         {"name": "a\x00b"},
         {"name": "\ud800"},

@@ -63,7 +63,14 @@ def test_each_gpu_is_held_by_one_run() -> None:
 
 @pytest.mark.parametrize(
     ("visible", "expected"),
-    [("0,1", ["0", "1"]), ("", []), (" GPU-abc , ", ["GPU-abc"]), (None, ["0", "2", "10"])],
+    [
+        ("0,1", ["0", "1"]),
+        ("", []),
+        (" GPU-abc , ", ["GPU-abc"]),
+        ("-1", []),
+        ("1,-1,0", ["1"]),
+        (None, ["0", "2", "10"]),
+    ],
 )
 def test_gpus_are_found_without_touching_cuda(
     tmp_path: Path, visible: str | None, expected: list[str]

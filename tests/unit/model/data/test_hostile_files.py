@@ -208,7 +208,11 @@ CSV: dict[str, tuple[Callable[[], bytes], str]] = {
     "a cell of 3 MB": (lambda: csv("1,a\n2," + "x" * 3_000_000), "class 'xxx.*1 to 200"),
     "a quote that is never closed": (
         lambda: csv('1,a\n"2,b\n' + "1,a\n" * 3_000_000),
-        "row 2: 1 cells",
+        "line 3: a quote opens in this row and is not closed",
+    ),
+    "a row of cells that are line ends": (
+        lambda: csv('1,a\n"\n"' + ',"\n"' * 3_000_000),
+        "line 3: a quote opens",
     ),
     "NUL": (lambda: csv("1,a\n2,\0\n"), "line 3: a NUL byte"),
     "NUL to the end": (lambda: csv(bytes(16_000_000)), "line 2: a NUL byte"),
@@ -217,7 +221,7 @@ CSV: dict[str, tuple[Callable[[], bytes], str]] = {
     "surrogates in UTF-8": (lambda: csv(b"1,\xed\xa0\x80\n2,a\n"), "line 2: not UTF-8"),
     "overlong UTF-8": (lambda: csv(b"1,\xc0\xaf\n2,a\n"), "line 2: not UTF-8"),
     "ragged rows": (lambda: csv("1,a\n" * 100_000 + "1\n"), "row 100001: 1 cells"),
-    "a header alone": (lambda: csv(""), "the file is empty|has 0"),
+    "a header alone": (lambda: csv(""), "no rows of CSV|has 0"),
     "all NaN": (lambda: csv("nan,a\nnan,b\n"), "row 1, column 'x': the number is not finite"),
     "one row": (lambda: csv("1,a\n"), "at least 2 rows"),
     "a pickle": (lambda: b"\x80\x04\x95" + bytes(100), "line 1: "),

@@ -11,6 +11,7 @@ from torch import nn
 from model.data.builtin import build as build_dataset
 from model.plan import Limits, check
 from model.spec import RunSpec
+from model.training import loop
 from model.training.arrays import Arrays, prepare
 from model.training.loop import Happening, Training
 from model.training.randomness import stream
@@ -58,8 +59,9 @@ def training(**fields: Any) -> Training:
         "budget": {"epochs": 3},
         **fields,
     }
-    checked = check(RunSpec.model_validate(body), DIGITS.facts, UNLIMITED)
-    return Training(checked, prepare(DIGITS, checked.spec, CPU), CPU)
+    dataset = DIGITS if body["dataset"] == "digits" else build_dataset(str(body["dataset"]))
+    checked = check(RunSpec.model_validate(body), dataset.facts, UNLIMITED)
+    return Training(checked, prepare(dataset, checked.spec, CPU), CPU)
 
 
 def finish(one: Training) -> Happening:
@@ -74,10 +76,10 @@ def test_the_loop_equals_a_loop_written_by_hand() -> None:
     network.load_state_dict(ours.network.state_dict())
     _train_by_hand(network, ours.arrays, stream(0, "order"))
     end = finish(ours)
-    assert end.snapshot is not None
-    assert end.snapshot.tensors.keys() == network.state_dict().keys()
+    assert end.kept is not None
+    assert end.kept.tensors.keys() == network.state_dict().keys()
     for name, expected in network.state_dict().items():
-        torch.testing.assert_close(end.snapshot.tensors[name], expected, rtol=1e-11, atol=1e-13)
+        torch.testing.assert_close(end.kept.tensors[name], expected, rtol=1e-11, atol=1e-13)
 
 
 def _train_by_hand(network: nn.Module, arrays: Arrays, order: torch.Generator) -> None:
@@ -123,12 +125,12 @@ def _scores(happenings: list[Happening]) -> list[tuple[str, int, float]]:
 
 
 def _assert_same_tensors(one: Happening, other: Happening) -> None:
-    assert one.snapshot is not None
-    assert other.snapshot is not None
-    assert one.snapshot.step == other.snapshot.step
-    assert one.snapshot.tensors.keys() == other.snapshot.tensors.keys()
-    for name, tensor in one.snapshot.tensors.items():
-        assert torch.equal(tensor, other.snapshot.tensors[name]), name
+    assert one.kept is not None
+    assert other.kept is not None
+    assert one.kept.step == other.kept.step
+    assert one.kept.tensors.keys() == other.kept.tensors.keys()
+    for name, tensor in one.kept.tensors.items():
+        assert torch.equal(tensor, other.kept.tensors[name]), name
 
 
 def test_looking_at_a_training_changes_nothing_in_it() -> None:
@@ -166,9 +168,77 @@ def test_a_training_that_diverges_ends_with_its_last_finite_network() -> None:
     end = finish(one)
     assert end.ended == "diverged"
     assert end.step < one.checked.steps
+    assert end.kept is not None
+    assert end.kept.step % 2 == 0
+    assert all(torch.isfinite(tensor).all() for tensor in end.kept.tensors.values())
+    assert [(p.name, p.step) for p in end.points] == [("train_loss", end.step)]
+    assert not math.isfinite(end.points[0].value)
+
+
+def test_no_checkpoint_is_due_of_a_network_that_is_not_finite() -> None:
+    one = training(
+        network={"kind": "mlp", "hidden": [20, 20], "activation": "relu"},
+        norm="batch",
+        optimizer={"kind": "sgd", "lr": 1e3},
+        checkpoint_every={"steps": 1},
+        evaluate_every={"steps": 50},
+    )
+    happenings = list(one.run())
+    end = happenings[-1]
+    due = [h.snapshot for h in happenings if h.snapshot]
+    assert end.ended == "diverged"
+    assert all(torch.isfinite(t).all() for snapshot in due for t in snapshot.tensors.values())
+    assert end.kept is not None
+    assert end.kept.step == due[-1].step  # the last finite one, not the last evaluated one
+
+
+def test_a_zero_deviation_behind_a_loss_that_was_not_finite_is_a_divergence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ends = []
+    for control_steps in (1, 64):
+        monkeypatch.setattr(loop, "CONTROL_STEPS", control_steps)
+        one = training(
+            dataset="breast_cancer",
+            network={
+                "kind": "layers",
+                "layers": [{"kind": "activation"}, {"kind": "norm"}, {"kind": "linear"}],
+            },
+            norm={"kind": "batch", "eps": 0},
+            optimizer={"kind": "sgd", "lr": 1e8},
+            batch_size=8,
+            seed=3,
+        )
+        end = finish(one)
+        ends.append((end.ended, end.step))
+    assert ends[0] == ends[1]
+    assert ends[0][0] == "diverged"
+
+
+def test_a_sum_of_squares_is_reported_per_row_in_training_and_in_evaluation() -> None:
+    half = {"loss": {"kind": "half_sum_squares"}, "optimizer": {"kind": "sgd", "lr": 1e-12}}
+    mean = {"loss": {"kind": "squared_error"}, "optimizer": {"kind": "sgd", "lr": 1e-12}}
+    halves = {p.name: p.value for p in finish(training(**half)).points}
+    means = {p.name: p.value for p in finish(training(**mean)).points}
+    for name in ("train_loss", "test_loss"):
+        assert halves[name] == pytest.approx(means[name] * 10 / 2, rel=1e-5)  # 10 outputs
+
+
+def test_the_best_and_what_the_spec_asked_for_are_both_there_at_the_end() -> None:
+    one = training(
+        norm="batch",
+        select="best",
+        split={"validation": 0.2},
+        optimizer={"kind": "sgd", "lr": 3.0},
+        budget={"steps": 60},
+        evaluate_every={"steps": 10},
+        checkpoint_every={"steps": 20},
+    )
+    end = finish(one)
     assert end.snapshot is not None
-    assert end.snapshot.step % 2 == 0
-    assert all(torch.isfinite(tensor).all() for tensor in end.snapshot.tensors.values())
+    assert end.kept is not None
+    assert one.best is not None
+    assert (end.snapshot.step, end.kept.step) == (60, one.best.step)
 
 
 def test_best_chooses_the_earliest_step_of_the_highest_validation_accuracy() -> None:
@@ -185,14 +255,15 @@ def test_best_chooses_the_earliest_step_of_the_highest_validation_accuracy() -> 
         if name == "validation_loss"
     )
     end = happenings[-1]
-    assert end.snapshot is not None
-    assert end.snapshot.step == ranked[0][2]
+    assert end.kept is not None
+    assert end.kept.step == ranked[0][2]
 
 
 def test_a_checkpoint_is_due_at_every_multiple_and_one_at_the_end() -> None:
     happenings = list(training(budget={"steps": 50}, checkpoint_every={"steps": 20}).run())
-    steps = [h.snapshot.step for h in happenings if h.snapshot]
-    assert steps == [20, 40, 50]
+    assert [h.snapshot.step for h in happenings if h.snapshot] == [20, 40]
+    assert happenings[-1].kept is not None
+    assert happenings[-1].kept.step == 50
 
 
 def test_the_first_step_is_a_happening_of_its_own() -> None:
