@@ -103,12 +103,6 @@ class RunSpec(Part):
         at_most(32),
     ] = Field({}, max_length=32, description="Free pairs to filter by; not part of the hash.")
 
-    @model_validator(mode="after")
-    def _best_needs_validation(self) -> "RunSpec":
-        if self.select == "best" and self.split.validation == 0:
-            raise ValueError("select: best needs split.validation above 0")
-        return self
-
     @property
     def hash(self) -> str:
         """sha256 over everything that decides the numbers; name and labels do not."""

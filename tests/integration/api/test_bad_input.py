@@ -56,6 +56,11 @@ def get(status: int, reason: str, path: str, **headers: str) -> Case:
     return Case(status, reason, "GET", path, headers=headers)
 
 
+def submitting(query: str, *paths: str) -> Case:
+    body = json.dumps(SPEC).encode()
+    return Case(422, "VALIDATION_FAILED", path=f"/v1/runs?{query}", body=body, errors=paths)
+
+
 def keyed(key: str) -> Case:
     body = json.dumps(SPEC).encode()
     return Case(400, "IDEMPOTENCY_KEY_INVALID", body=body, headers=JSON | {"Idempotency-Key": key})
@@ -154,7 +159,7 @@ SPECS = {
     ),
     "a dataset that is a path": invalid("dataset", dataset=f"../{SECRET}"),
     "no such dataset": spec(422, "DATASET_NOT_FOUND", "dataset", dataset=SECRET),
-    "best without validation": invalid("body", select="best"),
+    "best without validation": refused("select", select="best"),
     "a validation split of nothing": refused(
         "split.validation", dataset="wine", split={"validation": 1e-9}, select="best"
     ),
@@ -215,6 +220,16 @@ QUERIES = {
     "a cursor of nothing": get(400, "BAD_CURSOR", "/v1/runs?after="),
     "a cursor with NUL": get(400, "BAD_CURSOR", "/v1/datasets?after=%00"),
     "a dataset's forged cursor": get(400, "BAD_CURSOR", "/v1/datasets?after=ds_x"),
+    "validate_only misspelt": submitting("validate_onyl=true", "validate_onyl"),
+    "validate_only twice": submitting(
+        "validate_only=true&validate_only=false&x=1", "validate_only", "x"
+    ),
+    "a label of a submission": submitting("label.arm=bn", "label.arm"),
+    "a parameter without a name": submitting("=1", "body"),
+    "a parameter of a resource": get(422, "VALIDATION_FAILED", f"{RUN}?expand=spec"),
+    "a parameter of a move": Case(422, "VALIDATION_FAILED", path=f"{RUN}/cancel?force=1"),
+    "a limit twice": get(422, "VALIDATION_FAILED", "/v1/runs?limit=1&limit=2"),
+    "a label twice": get(422, "VALIDATION_FAILED", "/v1/runs?label.a=1&label.a=2"),
     "validate_only=perhaps": Case(
         422,
         "VALIDATION_FAILED",

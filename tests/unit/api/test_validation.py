@@ -55,7 +55,6 @@ def layers(*inner: dict[str, Any], **more: Any) -> dict[str, Any]:
         ({"optimizer": {"kind": "sgd", "nesterov": True}}, "optimizer"),
         ({"labels": {"bad key": "x"}}, "labels.bad key"),
         ({"state": "queued"}, "state"),
-        ({"select": "best"}, "body"),
     ],
 )
 def test_a_path_is_that_of_the_request(changes: dict[str, Any], path: str) -> None:
