@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
+from model.data.csv_quotes import check_quotes
 from model.data.dataset import Dataset
 from model.data.inputs import bad_cell, check_size
 from model.data.options import Limits, ReadOptions
@@ -39,6 +40,7 @@ def read(path: Path, options: ReadOptions) -> Dataset:
     names = _header(path, limits)
     target = find_target(names, options.target)
     check_size(lines - 1, len(names) - 1, 8, limits)
+    check_quotes(path, limits)
     table = _parse(path, names, target, limits)
     columns = [table.column(index) for index in range(len(names))]
     columns[target] = parsed_targets(columns[target], names[target])
@@ -58,6 +60,7 @@ def _check_bytes(path: Path, limits: Limits) -> int:
         if longest > limits.max_line_bytes:
             raise DatasetTooLarge(
                 f"near line {lines}: a line is longer than {limits.max_line_bytes} bytes",
+                line=lines,
                 limit=limits.max_line_bytes,
                 unit="bytes a line",
             )
@@ -130,11 +133,15 @@ def _refusal(
 ) -> DatasetInvalid:
     if ragged:
         row = ragged[0].number - 1
+        cells = ragged[0].actual_columns
         return DatasetInvalid(
-            f"row {row}: {ragged[0].actual_columns} cells, the header has {len(names)} columns",
+            f"row {row}: {cells} cells, the header has {len(names)} columns",
             row=row,
+            cells=cells,
+            columns=len(names),
         )
     if place := _CONVERSION.search(str(error)):
         column, row = int(place[1]), int(place[2]) - 2
-        return bad_cell(row, column, names, "a feature must be a number, and this cell is none")
-    return DatasetInvalid("no rows of CSV: the file is empty, or a quote is never closed")
+        found = "empty" if str(error).endswith("value ''") else "text"
+        return bad_cell(row, column, names, f"a number is expected; this cell is {found}")
+    return DatasetInvalid("no rows of CSV below the header")
