@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-BLOCK_BYTES = 64 * 2**20
+BLOCK_BYTES = 2**20  # stays in the cache until it is trained on; larger ones were slower
 
 
 @dataclass(frozen=True)
