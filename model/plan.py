@@ -103,8 +103,6 @@ def check(spec: RunSpec, facts: Facts, limits: Limits) -> Checked:
     spec = _on_cuda(spec) if spec.precision == "bfloat16" else spec
     if spec.select == "best" and spec.split.validation == 0:
         raise SpecRefused("select", "best needs split.validation above 0")
-    if spec.select == "best" and spec.split.validation == 0:
-        raise SpecRefused("select", "best needs split.validation above 0")
     planned = plan(spec, facts)
     _refuse_size("parameters", planned.parameters, limits.max_parameters)
     train, validation, test = _rows(spec, facts)

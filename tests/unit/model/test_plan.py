@@ -149,10 +149,6 @@ REFUSALS = {
         {"select": "best"},
         ("select", "best needs split.validation above 0"),
     ),
-    "best without validation rows": (
-        {"select": "best"},
-        ("select", "best needs split.validation above 0"),
-    ),
     "no training rows": (
         {"facts": {"rows": 1}, "split": {"test": 0.9}, "batch_size": 1},
         ("split", "the split leaves no training rows"),
