@@ -8,14 +8,21 @@ from fastapi import Depends, FastAPI
 
 from api import openapi, problems, queries
 from api.access import Access
+from api.heads import Heads
 from api.routes import checkpoints, datasets, predictions, run_log, runs, service
 from api.services import opened
 from api.serving.inputs import PredictRequest
 from api.telemetry import Telemetry
+from core.errors import CheckpointNotFound, DatasetNotFound, NotFound, RunNotFound
 from core.settings import Settings
 
 VERSION = "0.1.0"
 _ROUTERS = (runs, run_log, predictions, checkpoints, datasets, service)
+_IDS: dict[str, type[NotFound]] = {
+    "/v1/runs/": RunNotFound,
+    "/v1/checkpoints/": CheckpointNotFound,
+    "/v1/datasets/": DatasetNotFound,
+}
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -43,8 +50,9 @@ def create_app(settings: Settings) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.stopping = stopping
-    app.add_middleware(Access, telemetry=telemetry)
-    problems.install(app)
+    app.add_middleware(Heads)
+    app.add_middleware(Access, telemetry=telemetry)  # the last one added is the outermost
+    problems.install(app, _IDS)
     for routes in _ROUTERS:
         app.include_router(routes.router)
     openapi.install(app, PredictRequest)

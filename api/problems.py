@@ -177,8 +177,14 @@ def _summary(errors: Sequence[FieldError]) -> str:
     return f"{len(errors)} fields are not valid."
 
 
-def install(app: FastAPI) -> None:
-    """Make every refusal of the app a problem; what nothing expects is `access.Access`'s."""
+def install(app: FastAPI, ids: Mapping[str, type[core.NotFound]] | None = None) -> None:
+    """Make every refusal of the app a problem; what nothing expects is `access.Access`'s.
+
+    Args:
+        ids: by the path before an id, what says that there is nothing under it. An id with an
+            encoded slash meets no route, and must not be answered in another way.
+    """
+    app.state.ids = dict(ids or {})
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(core.EvalmodeError, _on_error)
@@ -190,6 +196,10 @@ async def _on_http(request: Request, error: Exception) -> Response:
     if isinstance(error, Refusal):
         return answer(request, error)
     headers = dict(error.headers or {})
+    if error.status_code == 404 and b"%2f" in request.scope.get("raw_path", b"").lower():
+        for prefix, unknown in request.app.state.ids.items():
+            if request.url.path.startswith(prefix):
+                return answer(request, refusal_of(unknown()))
     if error.status_code == 405:
         headers["Allow"] = ", ".join(allowed_methods(request))
     phrase = HTTPStatus(error.status_code).phrase
@@ -216,10 +226,12 @@ def _path_of(error: Exception) -> str | None:
     return None
 
 
-def allowed_methods(request: Request) -> list[str]:
-    """Every method that some route takes at the request's path."""
+def allowed_methods(request: Request, *, implied: bool = True) -> list[str]:
+    """Every method that some route takes at the request's path; GET implies HEAD."""
     methods: set[str] = set()
     for route in iter_route_contexts(request.app.routes):
         if route.methods and route.path_regex.match(request.url.path):
             methods |= route.methods
+    if implied and "GET" in methods:
+        methods.add("HEAD")
     return sorted(methods)

@@ -130,7 +130,7 @@ def test_another_method_is_405_and_names_all_that_are_allowed(app: FastAPI) -> N
 
     raised(app, Refusal(400, "X", "x"))
     answer = ask(app, "/thing/x", "DELETE")
-    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, POST")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD, POST")
     assert answer.json()["reason"] == "METHOD_NOT_ALLOWED"
 
 
