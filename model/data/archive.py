@@ -145,6 +145,7 @@ def _check_ratio(member: zipfile.ZipInfo, limits: Limits) -> None:
             f"{member.compress_size}, more than {limits.max_ratio} times",
             member=name,
             size=member.file_size,
+            packed=member.compress_size,
             limit=limits.max_ratio,
             unit="ratio",
         )

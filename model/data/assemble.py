@@ -31,8 +31,9 @@ def assemble(
         )
     if len(inputs) < 2:
         raise DatasetInvalid(
-            f"a dataset needs at least 2 rows, this one has {len(inputs)}", rows=len(inputs)
+            f"a dataset needs at least 2 rows, this one has {len(inputs)}",
+            rows=len(inputs),
+            least=2,
         )
-    if targets.classes is not None:
-        check_classes(targets.classes, limits)
+    check_classes(targets, limits)
     return describe(inputs, targets.values, targets.classes, images=images, train_rows=train_rows)

@@ -151,6 +151,10 @@ def load(folder: Path) -> Dataset:
     if inputs.shape != (facts.rows, *facts.input_shape) or len(targets) != facts.rows:
         raise DatasetInvalid(
             f"the stored arrays have shapes {inputs.shape} and {targets.shape}, "
-            f"the facts say {facts.rows} rows of {facts.input_shape}"
+            f"the facts say {facts.rows} rows of {facts.input_shape}",
+            inputs=list(inputs.shape),
+            targets=list(targets.shape),
+            rows=facts.rows,
+            input_shape=list(facts.input_shape),
         )
     return Dataset(inputs, targets, facts)

@@ -6,6 +6,7 @@ import warnings
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -35,9 +36,9 @@ class _Picture:
     part: str  # "train", "test", or "" where the archive has no such folders
     label: str
 
-    def refused(self, why: str) -> DatasetInvalid:
+    def refused(self, why: str, **metadata: Any) -> DatasetInvalid:
         name = shown(self.member.filename)
-        return DatasetInvalid(f"member '{name}' of the archive: {why}", member=name)
+        return DatasetInvalid(f"member '{name}' of the archive: {why}", member=name, **metadata)
 
 
 def read(path: Path, options: ReadOptions) -> Dataset:
@@ -71,7 +72,10 @@ def _pictures(members: list[zipfile.ZipInfo]) -> list[_Picture]:
     pictures = [_placed(member, has_parts) for member in files]
     found = {picture.part for picture in pictures}
     if has_parts and found != set(_PARTS):
-        raise DatasetInvalid(f"the archive has {found.pop()}/ alone; both train/ and test/ or none")
+        part = found.pop()
+        raise DatasetInvalid(
+            f"the archive has {part}/ alone; both train/ and test/ or none", part=part
+        )
     return sorted(pictures, key=lambda picture: (picture.part != "train", picture.member.filename))
 
 
@@ -111,7 +115,10 @@ def _pixels(archive: zipfile.ZipFile, pictures: list[_Picture], limits: Limits) 
     for row, picture in enumerate(pictures):
         with _opened(archive, picture, limits) as image:
             if _shape(image) != expected:
-                raise picture.refused(_difference(_shape(image), expected))
+                shape = _shape(image)
+                raise picture.refused(
+                    _difference(shape, expected), shape=list(shape), first_shape=list(expected)
+                )
             inputs[row] = _decoded(image, picture)
     return inputs
 
@@ -132,6 +139,7 @@ def _bytes(archive: zipfile.ZipFile, picture: _Picture, limits: Limits) -> bytes
         raise DatasetTooLarge(
             f"member '{shown(picture.member.filename)}' of the archive has "
             f"{picture.member.file_size} bytes, an image at most {limits.max_image_bytes}",
+            member=shown(picture.member.filename),
             size=picture.member.file_size,
             limit=limits.max_image_bytes,
             unit="bytes an image",
@@ -148,7 +156,9 @@ def _opened(archive: zipfile.ZipFile, picture: _Picture, limits: Limits) -> Imag
     except Exception as error:  # a decoder fails in any way on hostile bytes; the file is at fault
         raise picture.refused("no whole PNG or JPEG image") from error
     if image.mode not in _CHANNELS or "transparency" in image.info:
-        raise picture.refused(f"grayscale or RGB without transparency is read, not {image.mode}")
+        raise picture.refused(
+            f"grayscale or RGB without transparency is read, not {image.mode}", mode=image.mode
+        )
     return image
 
 

@@ -122,6 +122,8 @@ def as_inputs(raw: np.ndarray) -> tuple[np.ndarray, bool]:
         raise DatasetInvalid(
             f"inputs of shape {raw.shape}; 1 to 4 axes are read, none of them empty",
             shape=list(raw.shape),
+            least=1,
+            limit=4,
         )
     if raw.dtype == np.uint8 and raw.ndim >= 3:
         pixels = raw[:, None] if raw.ndim == 3 else raw
@@ -129,7 +131,8 @@ def as_inputs(raw: np.ndarray) -> tuple[np.ndarray, bool]:
             raise DatasetInvalid(
                 f"images of shape {raw.shape[1:]}; they are (channels, height, width), "
                 "with at most 4 channels",
-                shape=list(raw.shape),
+                shape=list(raw.shape[1:]),
+                limit=4,
             )
         return pixels, True
     check_finite(raw)

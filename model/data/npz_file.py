@@ -78,7 +78,9 @@ def _header(file: BinaryIO, name: str) -> tuple[bytes, int]:
     start = file.read(8)
     length_bytes = {b"\x93NUMPY\1\0": 2, b"\x93NUMPY\2\0": 4}.get(start)
     if length_bytes is None:
-        raise DatasetInvalid(f"member '{name}' is no array of npy version 1 or 2", member=name)
+        raise DatasetInvalid(
+            f"member '{name}' is no array of npy version 1 or 2", member=name, versions=[1, 2]
+        )
     length = int.from_bytes(file.read(length_bytes), "little")
     header = file.read(min(length, _HEADER_BYTES + 1))
     if not length == len(header) <= _HEADER_BYTES:
@@ -112,6 +114,7 @@ def _check_dtype(dtype: np.dtype, name: str) -> None:
             f"member '{name}' has type {kind}; integers, booleans and floats of at most 64 bits "
             "are read, and for targets text",
             member=name,
+            limit=64,
             dtype=kind,
         )
 

@@ -93,6 +93,7 @@ def _check_schema(schema: pa.Schema, target: int) -> None:
             raise DatasetInvalid(
                 f"column '{shown(column.name)}' holds {shown(str(kind))}, not {wanted}",
                 column=shown(column.name),
+                holds=shown(str(kind)),
             )
 
 

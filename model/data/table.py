@@ -47,7 +47,10 @@ def check_names(names: Sequence[str]) -> list[str]:
             raise DatasetInvalid(f"column {number} has no name", column=number)
         if first.setdefault(name, number) != number:
             raise DatasetInvalid(
-                f"columns {first[name]} and {number} are both called '{shown(name)}'", column=number
+                f"columns {first[name]} and {number} are both called '{shown(name)}'",
+                column=number,
+                first=first[name],
+                name=shown(name),
             )
     if len(names) < 2:
         raise DatasetInvalid(
@@ -69,7 +72,8 @@ def find_target(names: list[str], target: str | None) -> int:
     more = ", ..." if len(names) > 10 else ""
     wanted = None if target is None else shown(target)
     why = "no target column is given" if target is None else f"no column '{wanted}'"
-    raise DatasetInvalid(f"{why}; the columns are {first}{more}", column=wanted)
+    known = [shown(name) for name in names[:20]]
+    raise DatasetInvalid(f"{why}; the columns are {first}{more}", column=wanted, columns=known)
 
 
 def from_columns(

@@ -76,9 +76,10 @@ def as_targets(raw: np.ndarray, limits: Limits) -> Targets:
             f"targets of shape {raw.shape} and type {raw.dtype}; classes are (n,) or (n, 1), "
             "and only floats may be (n, outputs)",
             shape=list(raw.shape),
+            dtype=str(raw.dtype),
         )
     if raw.size == 0:
-        raise DatasetInvalid(f"targets of shape {raw.shape}: there are none")
+        raise DatasetInvalid(f"targets of shape {raw.shape}: there are none", shape=list(raw.shape))
     if is_number:
         return number_targets(raw)
     if raw.dtype.kind == "U":
@@ -95,17 +96,28 @@ def _unicode_classes(raw: np.ndarray, limits: Limits) -> Targets:
     return text_classes([str(name) for name in names], indices)
 
 
-def check_classes(classes: tuple[str, ...], limits: Limits) -> None:
-    """Refuse one class, more than the limit, or one without a usable name.
+def check_classes(targets: Targets, limits: Limits) -> None:
+    """Refuse one class, more than the limit, or one without a usable name; numbers have none.
 
     Raises:
-        DatasetInvalid, DatasetTooLarge: with the numbers, or the name escaped and shortened.
+        DatasetInvalid, DatasetTooLarge: with the numbers, or the class's first row and its name
+            escaped and shortened.
     """
+    classes = targets.classes
+    if classes is None:
+        return
     if len(classes) < 2:
-        raise DatasetInvalid("all targets are one class; two are needed", classes=len(classes))
+        raise DatasetInvalid(
+            "all targets are one class; two are needed", classes=len(classes), least=2
+        )
     check_class_count(len(classes), limits)
-    for name in classes:
-        _check_class_name(name)
+    for index, name in enumerate(classes):
+        if (why := _name_fault(name)) is not None:
+            row = int(np.argmax(targets.values == index)) + 1
+            raise DatasetInvalid(
+                f"row {row}, class '{shown(name)}': {why}",
+                **{"row": row, "class": shown(name), "least": 1, "limit": _NAME_CHARACTERS},
+            )
 
 
 def check_class_count(count: int, limits: Limits) -> None:
@@ -124,10 +136,11 @@ def check_class_count(count: int, limits: Limits) -> None:
         )
 
 
-def _check_class_name(name: str) -> None:
+def _name_fault(name: str) -> str | None:
     if not name.strip() or len(name) > _NAME_CHARACTERS:
-        raise DatasetInvalid(f"class '{shown(name)}': a name has 1 to 200 visible characters")
+        return f"a name has 1 to {_NAME_CHARACTERS} visible characters"
     try:
         plain_text(name)
     except ValueError as error:
-        raise DatasetInvalid(f"class '{shown(name)}': {error}") from error
+        return str(error)
+    return None

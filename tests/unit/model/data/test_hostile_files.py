@@ -2,12 +2,13 @@
 
 import gzip
 import io
+import re
 import struct
 import time
 import tracemalloc
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -224,6 +225,9 @@ CSV: dict[str, tuple[Callable[[], bytes], str]] = {
     "a header alone": (lambda: csv(""), "no rows of CSV|has 0"),
     "all NaN": (lambda: csv("nan,a\nnan,b\n"), "row 1, column 'x': the number is not finite"),
     "one row": (lambda: csv("1,a\n"), "at least 2 rows"),
+    "a class of line ends": (lambda: csv('1,a\n2,"b\nc"\n'), "row 2, class"),
+    "one name twice": (lambda: csv("1,2,3\n", "x,x,y\n"), "columns 1 and 2"),
+    "no such column": (lambda: csv("1,2\n", "a,b\n"), "no column 'y'"),
     "a pickle": (lambda: b"\x80\x04\x95" + bytes(100), "line 1: "),
     "nothing": (bytes, "found 0"),
 }
@@ -314,9 +318,25 @@ def test_a_hostile_file_is_refused_by_name_at_once_and_in_little_memory(
         read(format, path, options)
     assert time.perf_counter() - start < 1
     assert len(refused.value.message) < 500
+    assert numbers_said(refused.value.message) <= set(numbers_in(refused.value.metadata))
 
     assert allocated_bytes(lambda: read(format, path, options)) < FLAT_BYTES
     assert sorted(tmp_path.iterdir()) == content
+
+
+def numbers_said(message: str) -> set[str]:
+    """The numbers of a message that stand neither in a quoted name nor in a word."""
+    unquoted = re.sub(r"'[^']*'", "", message)
+    return set(re.findall(r"(?<![\w.-])\d+(?!\w)", unquoted))
+
+
+def numbers_in(metadata: object) -> Iterator[str]:
+    """The numbers anywhere in the metadata."""
+    if isinstance(metadata, dict | list):
+        for value in metadata.values() if isinstance(metadata, dict) else metadata:
+            yield from numbers_in(value)
+    else:
+        yield str(metadata)
 
 
 def allocated_bytes(refused: Callable[[], object]) -> int:

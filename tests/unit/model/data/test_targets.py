@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from model.data.options import Limits
-from model.data.targets import as_targets, check_classes, integer_classes, text_classes
+from model.data.targets import Targets, as_targets, check_classes, integer_classes, text_classes
 from model.errors import DatasetInvalid, DatasetTooLarge
 
 
@@ -30,9 +30,10 @@ def test_too_many_classes_say_how_quantities_are_written():
     "name", ["", " ", "x" * 201, "a\tb", "a\u200bb", "a\u2028b", "\udc80", "a\u202eb"]
 )
 def test_a_class_is_called_by_plain_text(name):
-    with pytest.raises(DatasetInvalid, match="class '"):
-        check_classes(("good", name), Limits())
+    with pytest.raises(DatasetInvalid, match="row 2, class '"):
+        check_classes(Targets(np.arange(2), ("good", name)), Limits())
 
 
 def test_names_of_every_script_are_plain_text():
-    check_classes(("猫", "größe", "=cmd()", "x" * 200, "-1"), Limits())
+    names = ("猫", "größe", "=cmd()", "x" * 200, "-1")
+    check_classes(Targets(np.arange(5), names), Limits())
