@@ -222,7 +222,8 @@ def predict(
             answer = client.runs.predict(run, read_rows(file))
         else:
             answer = client.runs.predict_file(run, file, known)
-    typer.echo(answer.model_dump_json() if as_json else "\n".join(_answer_lines(answer)))
+    told = answer.model_dump_json(exclude_none=True)
+    typer.echo(told if as_json else "\n".join(_answer_lines(answer)))
 
 
 def _answer_lines(answer: Predictions) -> Iterator[str]:

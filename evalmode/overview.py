@@ -13,7 +13,7 @@ def settings_lines(settings: Settings) -> Iterator[str]:
     fields = Settings.model_fields
     for (variable, default, description), name in zip(described(), fields, strict=True):
         value = shown(name, getattr(settings, name))
-        yield f"{variable} = {value}" + ("" if value == default else f"  (default: {default})")
+        yield f"{variable} = {value}  (default: {default})"
         yield f"    {description}"
 
 

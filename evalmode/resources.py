@@ -4,15 +4,24 @@ Knows no HTTP: these are the JSON bodies of the contract and nothing else.
 """
 
 from collections.abc import Mapping
-from datetime import datetime
-from typing import Any, Literal
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, PlainSerializer
 
 ENDED = frozenset({"succeeded", "failed", "cancelled"})
 State = Literal[
     "queued", "running", "pausing", "paused", "stopping", "succeeded", "failed", "cancelled"
 ]
+
+
+def _as_told(time: datetime) -> str:
+    text = time.astimezone(UTC).isoformat(timespec="milliseconds")
+    return text.removesuffix("+00:00") + "Z"
+
+
+#: A time whose JSON is what the service wrote: UTC, to the millisecond.
+Time = Annotated[datetime, PlainSerializer(_as_told, return_type=str, when_used="json")]
 
 
 class Resource(BaseModel):
@@ -29,7 +38,7 @@ class Progress(Resource):
     fraction: float  # 0 to 1
     steps_per_second: float | None = None
     eta_seconds: float | None = None
-    updated_at: datetime | None = None
+    updated_at: Time | None = None
 
 
 class MetricSummary(Resource):
@@ -75,9 +84,9 @@ class RunRecord(Resource):
     device: str | None = None
     labels: Mapping[str, str] = {}
     findings: list[Finding] = []  # of the submission
-    created_at: datetime
-    started_at: datetime | None = None
-    finished_at: datetime | None = None
+    created_at: Time
+    started_at: Time | None = None
+    finished_at: Time | None = None
 
     @property
     def is_ended(self) -> bool:
@@ -107,7 +116,7 @@ class Event(Resource):
     """One entry of a run's log."""
 
     seq: int  # 1, 2, 3… within the run
-    at: datetime
+    at: Time
     level: str
     type: str
     message: str

@@ -9,8 +9,9 @@ def test_every_setting_is_listed_with_its_description() -> None:
     assert all(text.strip() for text in lines[1::2])
 
 
-def test_a_changed_value_is_shown_beside_its_default() -> None:
-    lines = settings_lines(Settings(tick_seconds=0.5))
+def test_every_value_is_shown_beside_its_default() -> None:
+    lines = list(settings_lines(Settings(tick_seconds=0.5)))
+    assert all("  (default: " in text for text in lines[::2])
     assert "EVALMODE_TICK_SECONDS = 0.5  (default: 5)" in lines
 
 
