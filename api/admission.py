@@ -6,7 +6,8 @@ run costs this process one transaction and nothing else.
 
 import asyncio
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from api.recent import Recent
 from core import datasets, runs, workers
@@ -18,7 +19,9 @@ from core.idempotency import Idempotency
 from core.queue import QueueName
 from core.runs import NewRun, Submitted
 from core.settings import Settings
+from core.workers import Worker
 from model.errors import SpecRefused
+from model.findings import Finding
 from model.plan import Checked, Limits, check
 from model.spec import RunSpec
 
@@ -56,8 +59,8 @@ class Admission:
         self._database = database
         self._limits = Limits(settings.max_parameters, settings.max_memory_bytes)
         self._known: OrderedDict[str, Dataset] = OrderedDict()
-        self._gpu = Recent(
-            lambda: database.aread(lambda c: workers.gpu_alive(c, settings.alive_seconds))
+        self._alive = Recent(
+            lambda: database.aread(lambda c: workers.alive(c, settings.alive_seconds))
         )
         self._free = Recent(lambda: asyncio.to_thread(files.free_bytes))
 
@@ -67,7 +70,8 @@ class Admission:
         Raises:
             SpecRefused: it cannot work, or names no dataset.
         """
-        return self._checked(spec, await self._dataset(spec.dataset))
+        dataset = await self._dataset(spec.dataset)
+        return self._checked(spec, dataset, await self._alive.get())
 
     async def submit(self, spec: RunSpec, asked: Idempotency | None) -> Submitted:
         """Check and queue a run; it is committed when this returns.
@@ -81,7 +85,8 @@ class Admission:
         known = self._known.get(spec.dataset)
         if known is not None:
             try:
-                return await self._queue(self._checked(spec, known), asked)
+                admitted = self._checked(spec, known, await self._alive.get())
+                return await self._queue(admitted, asked)
             except DatasetNotFound:  # deleted since it was remembered
                 self._known.pop(spec.dataset, None)
         try:
@@ -106,15 +111,17 @@ class Admission:
     async def queue_of(self, device: str) -> QueueName:
         """The queue whose workers take runs for this device now."""
         if device == "auto":
-            return "gpu" if await self._gpu.get() else "cpu"
+            return "gpu" if _has_gpu(await self._alive.get()) else "cpu"
         return "gpu" if device == "cuda" else "cpu"
 
-    def _checked(self, spec: RunSpec, dataset: Dataset) -> Admitted:
+    def _checked(self, spec: RunSpec, dataset: Dataset, alive: list[Worker]) -> Admitted:
         # The name of an upload may mean another one tomorrow, and a spec must mean one thing for
         # ever; one dataset must have one hash, too.
         dataset_is = dataset.name if dataset.built_in else dataset.id
         spec = spec.model_copy(update={"dataset": dataset_is})
-        return Admitted(check(spec, dataset.facts, self._limits), dataset)
+        checked = check(spec, dataset.facts, self._limits)
+        findings = (*checked.findings, *waits(checked.spec, alive))
+        return Admitted(replace(checked, findings=findings), dataset)
 
     async def _queue(self, admitted: Admitted, asked: Idempotency | None) -> Submitted:
         new, limit = admitted.new_run(), self._settings.queue_limit
@@ -131,6 +138,23 @@ class Admission:
             if len(self._known) > REMEMBER_DATASETS:
                 self._known.popitem(last=False)
         return dataset
+
+
+def waits(spec: RunSpec, alive: list[Worker]) -> Iterator[Finding]:
+    """What a run would wait for, because no worker that lives now can take it."""
+    if spec.device == "cuda" and not _has_gpu(alive):
+        remedy = "The run waits until a GPU worker is there; start one, or set device to cpu."
+        yield Finding("NO_GPU_WORKER", "note", None, {"gpu_workers": 0}, remedy)
+    slots = [worker.slots for worker in alive if worker.queue == "cpu"]
+    on_cpu = spec.device == "cpu" or (spec.device == "auto" and not _has_gpu(alive))
+    if on_cpu and slots and spec.threads > max(slots):
+        evidence = {"threads": spec.threads, "most_slots": max(slots)}
+        remedy = "The run waits until a worker with as many slots is there; ask for fewer threads."
+        yield Finding("THREADS_EXCEED_SLOTS", "note", None, evidence, remedy)
+
+
+def _has_gpu(alive: list[Worker]) -> bool:
+    return any(worker.queue == "gpu" for worker in alive)
 
 
 def _no_dataset(error: DatasetNotFound) -> SpecRefused:

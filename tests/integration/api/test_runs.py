@@ -63,6 +63,11 @@ def test_a_built_in_dataset_gives_one_hash_by_name_and_by_id(service: Any) -> No
     assert by_id["spec_hash"] == by_name["spec_hash"]
 
 
+def test_a_run_for_cuda_is_told_that_it_waits_for_a_gpu_worker(service: Any) -> None:
+    found = service.submit(device="cuda")["findings"]
+    assert "NO_GPU_WORKER" in [finding["reason"] for finding in found]
+
+
 def test_a_repeated_key_gives_the_same_run_again(client: httpx.Client) -> None:
     headers = {"Idempotency-Key": "test-repeat"}
     first = client.post("/v1/runs", json=SPEC, headers=headers)
