@@ -69,7 +69,8 @@ async def post_on_all(port: int, seconds: float) -> list[float]:
 def accepted(seconds: float) -> None:
     """Accepted runs per second while a run trains and writes metrics."""
     with running(slots=1, EVALMODE_QUEUE_LIMIT="1000000") as (client, port):
-        busy = client.runs.create(SMALL | {"budget": {"steps": 10_000_000}})
+        long = {"budget": {"steps": 10_000_000}, "evaluate_every": {"epochs": 10}}
+        busy = client.runs.create(SMALL | long)
         while client.runs.get(busy.id).state != "running":
             time.sleep(0.05)
         began = time.perf_counter()
