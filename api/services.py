@@ -68,6 +68,7 @@ async def opened(
         predictions = Predictions(networks, settings.prediction_rows, telemetry)
         stack.push_async_callback(asyncio.to_thread, predictions.close)
         admission = Admission(settings, database, files)
+        await admission.rehearse()
         yield Services(
             settings=settings,
             database=database,

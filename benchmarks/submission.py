@@ -13,6 +13,7 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -84,23 +85,21 @@ def accepted(seconds: float) -> None:
     )
 
 
-def started(count: int) -> None:
+def started(count: int, starts: int) -> None:
     """Milliseconds from POST to the first training step, and from POST to the end."""
     with running(slots=1) as (client, _):
-        first_steps, beyond = [], []
-        for _ in range(count):
-            to_step, besides = one_short_run(client)
-            first_steps.append(to_step)
-            beyond.append(besides)
-    print(
-        f"POST to first step: first after ready {1e3 * first_steps[0]:.0f} ms, median "
-        f"{1e3 * statistics.median(first_steps):.0f} ms, worst {1e3 * max(first_steps):.0f} ms "
-        f"({count} runs)"
-    )
-    print(
-        f"50 steps, one run after another: {1e3 * statistics.median(beyond):.0f} ms each beyond "
-        f"training in the median, {1e3 * max(beyond):.0f} ms at worst ({count} runs)"
-    )
+        first_steps, beyond = zip(*(one_short_run(client) for _ in range(count)), strict=True)
+    firsts = [first_steps[0]]
+    for _ in range(starts - 1):
+        with running(slots=1) as (client, _):
+            firsts.append(one_short_run(client)[0])
+    print(f"POST to first step: {_summary(first_steps)} of {count} runs in turn")
+    print(f"the same, first run after ready: {_summary(firsts)} of {starts} starts")
+    print(f"beyond training, runs of 50 steps: {_summary(beyond)} of {count} runs in turn")
+
+
+def _summary(seconds: Sequence[float]) -> str:
+    return f"median {1e3 * statistics.median(seconds):.0f} ms, worst {1e3 * max(seconds):.0f} ms"
 
 
 def one_short_run(client: Client) -> tuple[float, float]:
@@ -108,7 +107,7 @@ def one_short_run(client: Client) -> tuple[float, float]:
     posted = time.time()
     run = client.runs.create(SMALL | {"budget": {"steps": 50}})
     while run.state not in ("succeeded", "failed"):
-        time.sleep(0.005)
+        time.sleep(0.01)
         run = client.runs.get(run.id)
     whole = time.time() - posted
     assert run.outcome == "completed", run.error
@@ -122,10 +121,11 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=15)
     parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--starts", type=int, default=9)
     asked = parser.parse_args()
     print(f"flush of one 4 KiB block: {flush_milliseconds():.2f} ms (median of 200)")
     accepted(asked.seconds)
-    started(asked.runs)
+    started(asked.runs, asked.starts)
 
 
 if __name__ == "__main__":

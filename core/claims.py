@@ -104,13 +104,19 @@ def claim(connection: Connection, run_id: str, owner: Owner, lease_seconds: floa
     return _rewound(connection, run)
 
 
-def attach(connection: Connection, run_id: str, epoch: int, pid: int, pid_start: int) -> State:
+def attach(
+    connection: Connection, run_id: str, epoch: int, pid: int, pid_start: int, lease_seconds: float
+) -> State:
     """Name the trainer process, so that it can be killed before anybody else claims its run.
+
+    Renews the lease: preparing the run may have taken some of it.
 
     Raises:
         Fenced: the claim is over.
     """
-    return keep(connection, run_id, epoch, {"pid": pid, "pid_start": pid_start})
+    until = lease_now(connection) + lease_seconds
+    trainer = {"pid": pid, "pid_start": pid_start, "lease_until": until}
+    return keep(connection, run_id, epoch, trainer)
 
 
 def renew(connection: Connection, run_id: str, epoch: int, lease_seconds: float) -> State:

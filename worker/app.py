@@ -18,6 +18,7 @@ from worker.devices import Cores, Devices, Gpus, find_gpus
 from worker.member import Member
 from worker.services import Services
 from worker.slots import Slots
+from worker.spare import Spare
 from worker.tasks import register
 
 MARGIN_SECONDS = 5.0  # for the records to be written after a trainer has saved
@@ -33,6 +34,7 @@ class Process:
     services: Services
     member: Member
     slots: Slots
+    spare: Spare
     num_slots: int
 
     def close(self) -> None:
@@ -43,6 +45,7 @@ class Process:
         self.member.leave()
         if not self.slots.wait_idle(self.services.settings.shutdown_seconds + MARGIN_SECONDS):
             log.error("trainers are left to their leases")
+        self.spare.close()
         self.member.end()
         self.services.hints.close()
         self.services.database.close()
@@ -79,10 +82,12 @@ def create(settings: Settings, visible_devices: str | None) -> Process:
     )
     app = build(settings)
     member = Member(services, worker)
-    slots = Slots(services, devices)
+    spare = Spare(rehearsing=not gpus)
+    slots = Slots(services, devices, spare)
     register(app, member, slots)
     _warm(services)
-    return Process(app, services, member, slots, num_slots)
+    spare.prepare()
+    return Process(app, services, member, slots, spare, num_slots)
 
 
 def _warm(services: Services) -> None:

@@ -1,6 +1,5 @@
 """What a trainer is told when it starts: plain values, everything local to its machine."""
 
-import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -40,14 +39,12 @@ class Assignment:
     settings: dict[str, Any]  # of the file store
     resume: ResumeFiles | None
 
-    def to_json(self) -> str:
-        """As JSON text."""
-        return json.dumps(asdict(self))
+    def to_json(self) -> dict[str, Any]:
+        """Plain values that `from_json` turns back into an equal assignment."""
+        return asdict(self)
 
     @classmethod
-    def from_json(cls, text: str) -> "Assignment":
-        """The inverse of `to_json`."""
-        values = json.loads(text)
-        values["timing"] = Timing(**values["timing"])
-        values["resume"] = ResumeFiles(**values["resume"]) if values["resume"] else None
-        return cls(**values)
+    def from_json(cls, data: dict[str, Any]) -> "Assignment":
+        """The assignment that `to_json` wrote."""
+        resume = ResumeFiles(**data["resume"]) if data["resume"] else None
+        return cls(**{**data, "timing": Timing(**data["timing"]), "resume": resume})

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, ForkServerProcess
@@ -20,6 +21,19 @@ from worker.channel import Channel
 
 PRELOAD = ["worker.trainer"]
 PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class Child:
+    """A process of the forkserver and our end of the pipe to it."""
+
+    process: ForkServerProcess
+    channel: Channel
+
+    def close(self) -> None:
+        """Close our end, which ends a child that waits for a message, and reap it."""
+        self.channel.close()
+        self.process.join()
 
 
 def context() -> ForkServerContext:
@@ -35,16 +49,19 @@ def launch() -> None:
     forkserver.ensure_running()
 
 
-def start(
-    target: Callable[["Connection[Any, Any]", str], None], text: str
-) -> tuple[ForkServerProcess, Channel]:
-    """Start `target(connection, text)` in a child of the forkserver."""
+def start(target: Callable[["Connection[Any, Any]"], None]) -> Child:
+    """Start `target(connection)` in a child of the forkserver.
+
+    Raises:
+        OSError: the forkserver ended just now; the next call starts another.
+        EOFError: as above.
+    """
     forks = context()
     here, there = forks.Pipe()
-    process = forks.Process(target=target, args=(there, text), daemon=False)
+    process = forks.Process(target=target, args=(there,), daemon=False)
     process.start()
     there.close()
-    return process, Channel(here)
+    return Child(process, Channel(here))
 
 
 def warm() -> None:
@@ -53,13 +70,12 @@ def warm() -> None:
     Raises:
         RuntimeError: the forkserver could not import the trainer (the library hides why).
     """
-    process, channel = start(_report_preload, "")
+    child = start(_report_preload)
     try:
-        loaded = channel.receive()["loaded"]
+        loaded = child.channel.receive()["loaded"]
     except EOFError:
         loaded = False
-    process.join()
-    channel.close()
+    child.close()
     if not loaded:
         raise RuntimeError("the forkserver could not import worker.trainer")
 
@@ -82,5 +98,5 @@ def die_with_forkserver() -> None:
         os._exit(0)
 
 
-def _report_preload(connection: "Connection[Any, Any]", text: str) -> None:
+def _report_preload(connection: "Connection[Any, Any]") -> None:
     Channel(connection).send("preload", loaded="worker.trainer" in sys.modules)

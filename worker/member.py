@@ -26,9 +26,10 @@ class Member:
         self._thread = threading.Thread(target=self._beat, name="member", daemon=True)
 
     def join(self) -> None:
-        """Say that this worker takes runs: from now on it starts them at full speed."""
+        """Say that this worker takes runs, and look for one: what waits need not wait longer."""
         self._thread.start()
         self._reconciler.start()
+        self._services.hints.send(self._services.settings.worker_queue)
 
     def leave(self) -> None:
         """Take no more runs and make every trainer save; safe to call twice."""

@@ -12,6 +12,7 @@ from core.errors import EvalmodeError
 from core.record import Run
 from worker.devices import Devices, Share
 from worker.services import Services
+from worker.spare import Spare
 from worker.supervisor import Supervisor
 
 log = logs.get(__name__)
@@ -20,8 +21,8 @@ log = logs.get(__name__)
 class Slots:
     """The slots of one worker; any number of threads may call `train`."""
 
-    def __init__(self, services: Services, devices: Devices) -> None:
-        self._services, self._devices = services, devices
+    def __init__(self, services: Services, devices: Devices, spare: Spare) -> None:
+        self._services, self._devices, self._spare = services, devices, spare
         self._turn = threading.Lock()
         self._active = 0
         self._changed = threading.Condition()
@@ -68,7 +69,7 @@ class Slots:
                 raise
         try:
             if run is not None:
-                Supervisor(self._services, run, share.visible).supervise()
+                Supervisor(self._services, run, share.visible, self._spare).supervise()
         finally:
             share.give_back()
         return True

@@ -19,14 +19,14 @@ from core.claims import NewCheckpoint, Point, Report, ResumePoint
 from core.errors import DatabaseUnavailable, Fenced, NotFound, StoreUnavailable
 from core.record import Run
 from core.states import Outcome, State
-from worker import trainer
 from worker.assign import ResumeLost, assign
+from worker.assignment import Assignment
 from worker.channel import Message
-from worker.forkserver import start
 from worker.lease import Wish
 from worker.pace import Pace
 from worker.renewal import renewed
 from worker.services import Services, started_at
+from worker.spare import Spare
 from worker.tidy import delete_files, delete_unnamed
 
 POLL_SECONDS = 0.1
@@ -44,10 +44,14 @@ class Supervisor:
         services: this worker.
         run: as claimed; its epoch is the token of every write.
         visible_device: the CUDA device of this slot; None trains on the CPU.
+        spare: where its trainer comes from.
     """
 
-    def __init__(self, services: Services, run: Run, visible_device: str | None) -> None:
+    def __init__(
+        self, services: Services, run: Run, visible_device: str | None, spare: Spare
+    ) -> None:
         self._services, self._run, self._visible_device = services, run, visible_device
+        self._spare = spare
         self._wish: Wish | None = None
         self._kill_at = float("inf")
         self._has_let_go = False  # the last word of this claim is in the records
@@ -60,6 +64,8 @@ class Supervisor:
                 self._train_or_let_go()
             except Fenced:
                 log.warning("another owner may have begun")
+            finally:
+                self._spare.prepare()
 
     def _train_or_let_go(self) -> None:
         try:
@@ -67,7 +73,7 @@ class Supervisor:
                 with renewed(self._services, self._run):
                     told = assign(self._services, self._run, self._visible_device)
                     assignment = stack.enter_context(told)
-                self._train(assignment.to_json())
+                self._train(assignment)
         except ResumeLost as error:
             self._begin_again(str(error))
         except NotFound as error:
@@ -78,13 +84,12 @@ class Supervisor:
             # The store is away, or the forkserver died just now: both pass.
             self._own(claims.release, f"It could not be started: {error}", START_AGAIN_SECONDS)
 
-    def _train(self, text: str) -> None:
-        self._process, self._channel = start(trainer.main, text)
-        pid = self._process.pid
-        assert pid is not None
+    def _train(self, assignment: Assignment) -> None:
+        child = self._spare.take()
+        self._process, self._channel = child.process, child.channel
         try:
-            self._own(claims.attach, pid, started_at(pid), durable=False)
-            self._own(claims.renew, self._services.settings.lease_seconds, durable=False)
+            self._channel.send("train", assignment=assignment.to_json())
+            self._attach()
             self._watch()
             self._process.join(self._services.settings.shutdown_seconds)
             if not self._has_let_go:
@@ -93,6 +98,12 @@ class Supervisor:
         finally:
             self._kill()
             self._channel.close()
+
+    def _attach(self) -> None:
+        pid = self._process.pid
+        assert pid is not None
+        lease = self._services.settings.lease_seconds
+        self._own(claims.attach, pid, started_at(pid), lease, durable=False)
 
     def _watch(self) -> None:
         """Handle messages until the trainer has ended and its pipe is empty."""
@@ -138,6 +149,8 @@ class Supervisor:
         first_step_at = message["at"] if message["first"] else None
         told = Report(message["step"], rate, points, message["evaluated"], first_step_at)
         self._own(claims.report, told, durable=False)
+        if message["first"]:
+            self._spare.prepare()  # not earlier, or it would take time from this run's start
 
     def _on_saved(self, message: Message) -> None:
         if message["checkpoint"]:

@@ -1,4 +1,4 @@
-"""The trainer: a child process that trains one run and reports over its pipe.
+"""The trainer: a child process that waits for one run, trains it and reports over its pipe.
 
 It holds no connection to records or queue. Importing this module does nothing else: the
 forkserver imports it once, and every trainer starts from there.
@@ -29,6 +29,7 @@ from worker.assignment import Assignment
 from worker.channel import Channel
 from worker.forkserver import die_with_forkserver
 from worker.lease import Lifeline
+from worker.rehearsal import rehearse
 from worker.saver import RunAbout, Saver, read_resume
 
 ACCEPTED = Limits(max_parameters=2**63, max_memory_bytes=2**63)  # the API's limits were checked
@@ -36,12 +37,33 @@ ACCEPTED = Limits(max_parameters=2**63, max_memory_bytes=2**63)  # the API's lim
 log = logging.getLogger(__name__)
 
 
-def main(connection: "Connection[Any, Any]", text: str) -> None:
-    """Train one assignment; what became of it is the last message on the pipe."""
+def main(connection: "Connection[Any, Any]") -> None:
+    """Train the one assignment that arrives; what became of it is the last message on the pipe."""
+    _settle()
+    _wait_and_train(Channel(connection))
+
+
+def main_rehearsed(connection: "Connection[Any, Any]") -> None:
+    """As `main`, for the CPU: it has trained something small before its assignment arrives."""
+    _settle()
+    rehearse()
+    _wait_and_train(Channel(connection))
+
+
+def _settle() -> None:
     die_with_forkserver()
     gc.freeze()  # a collection must not touch, and so copy, what the forkserver imported
-    channel = Channel(connection)
-    assignment = Assignment.from_json(text)
+
+
+def _wait_and_train(channel: Channel) -> None:
+    try:
+        message = channel.receive()
+    except EOFError:
+        return  # the worker ended before there was a run
+    _train(channel, Assignment.from_json(message["assignment"]))
+
+
+def _train(channel: Channel, assignment: Assignment) -> None:
     lifeline = Lifeline(channel, assignment.timing)
     lifeline.start()
     try:

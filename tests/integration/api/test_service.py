@@ -6,9 +6,11 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import select
 
 from core import workers
 from core.settings import Settings
+from core.tables import events, run_labels, runs
 from core.workers import Worker
 
 
@@ -55,6 +57,15 @@ def test_metrics_count_requests_by_route_and_runs_by_state(
     assert "evalmode_queue_depth" in text
     assert "evalmode_runs_accepted_total" in text
     assert "evalmode_prediction_seconds_count" in text
+
+
+def test_a_service_that_starts_has_no_runs_and_no_events(
+    serve: Any, shared_redis: Any, tmp_path: Any
+) -> None:
+    settings = Settings(data=tmp_path, port=0, broker_url=shared_redis.url)
+    with serve(settings) as service:
+        for table in (runs, events, run_labels):
+            assert service.database.read(lambda c, t=table: c.execute(select(t)).all()) == []
 
 
 def test_a_broker_that_is_away_refuses_nothing(serve: Any, own_redis: Any, tmp_path: Any) -> None:

@@ -136,7 +136,7 @@ def test_an_owner_names_its_trainer_and_renews_its_lease(
     assert with_dataset.read(lambda c: claims.expired(c, 30)) == []
     assert with_dataset.write(lambda c: claims.renew(c, run.id, 1, 45)) is State.RUNNING
     assert with_dataset.read(lambda c: claims.expired(c, 0)) == []
-    with_dataset.write(lambda c: claims.attach(c, run.id, 1, 55, 66))
+    with_dataset.write(lambda c: claims.attach(c, run.id, 1, 55, 66, 30.0))
     (owned,) = with_dataset.read(lambda c: claims.owned_by_host(c, "host-1"))
     assert (owned.id, owned.pid, owned.pid_start) == (run.id, 55, 66)
     assert with_dataset.read(lambda c: claims.owned_by_host(c, "host-2")) == []
@@ -153,7 +153,7 @@ def test_an_owner_hears_what_users_wish(with_dataset: Database, claim: Claim) ->
 
 Write = Callable[[Any, str, int], Any]
 WRITES: dict[str, Write] = {
-    "attach": lambda c, run, epoch: claims.attach(c, run, epoch, 1, 2),
+    "attach": lambda c, run, epoch: claims.attach(c, run, epoch, 1, 2, 30.0),
     "renew": lambda c, run, epoch: claims.renew(c, run, epoch, 45),
     "report": lambda c, run, epoch: claims.report(c, run, epoch, Report(5, 1.0)),
     "points": lambda c, run, epoch: claims.report(

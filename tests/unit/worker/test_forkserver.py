@@ -48,16 +48,15 @@ def test_importing_the_trainer_runs_no_tensor_operation_and_starts_no_thread() -
 
 
 def test_a_child_leads_a_session_of_its_own_and_finds_everything_imported() -> None:
-    process, channel = forkserver.start(_tell, "")
-    told = channel.receive()
-    process.join()
-    channel.close()
-    assert told["session"] == process.pid
+    child = forkserver.start(_tell)
+    told = child.channel.receive()
+    child.close()
+    assert told["session"] == child.process.pid
     assert told["parent"] == forkserver.pid()
     assert told["loaded"]
 
 
-def _tell(connection: Any, text: str) -> None:
+def _tell(connection: Any) -> None:
     loaded = "worker.trainer" in sys.modules and "torch._dynamo" in sys.modules
     forkserver.die_with_forkserver()
     Channel(connection).send("told", session=os.getsid(0), parent=os.getppid(), loaded=loaded)
