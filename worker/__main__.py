@@ -10,15 +10,19 @@ os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"  # noqa
 from core import logs, settings
 from worker.app import create
 
+#: Two of them may wait for a slot or their turn, the others find that out and end at once.
+LOOKING_THREADS = 8
+
 
 def main() -> int:
     """Run until a signal ends it; every trainer has then saved and let go of its run."""
     asked = settings.load()
     logs.configure(asked.log_level)
     process = create(asked, os.environ.get("CUDA_VISIBLE_DEVICES"))  # noqa: TID251
-    # One thread more than slots: Celery looks for the next hint only while a thread is free, and
-    # otherwise up to a second later. The slots themselves are counted by cores and devices.
-    arguments = ["--quiet", "worker", "--pool=threads", f"--concurrency={process.num_slots + 1}"]
+    # Celery looks for the next hint only while a thread is free, and otherwise up to a second
+    # later. The slots themselves are counted by cores and devices.
+    threads = process.num_slots + LOOKING_THREADS
+    arguments = ["--quiet", "worker", "--pool=threads", f"--concurrency={threads}"]
     arguments += [f"--queues={asked.worker_queue}", "--without-gossip", "--without-mingle"]
     arguments += [f"--hostname={process.services.worker_id}@%h", "--loglevel=WARNING"]
     try:

@@ -23,7 +23,7 @@ class Slots:
 
     def __init__(self, services: Services, devices: Devices, spare: Spare) -> None:
         self._services, self._devices, self._spare = services, devices, spare
-        self._turn = threading.Lock()
+        self._turn, self._next_in_line = threading.Lock(), threading.Lock()
         self._active = 0
         self._changed = threading.Condition()
 
@@ -55,7 +55,10 @@ class Slots:
 
     def _train_one(self) -> bool:
         """Whether there was a run; it has been trained, or another worker was faster."""
+        if not self._next_in_line.acquire(blocking=False):
+            return False  # another thread has yet to look, and will see what this one would
         with self._turn:
+            self._next_in_line.release()
             found = self._next()
             if found is None:
                 return False
