@@ -27,11 +27,13 @@ from torch import nn
 from benchmarks.service import running
 from core.local_files import LocalFiles
 from evalmode import Client
+from model.blocks import block_rows
 from model.checkpoint import About, load, write
 from model.data.builtin import build as build_dataset
 from model.data.dataset import Dataset
 from model.data.options import ReadOptions
 from model.data.readers import read
+from model.memory import item_bytes
 from model.plan import Limits, check
 from model.spec import RunSpec
 from model.training.arrays import Arrays, prepare
@@ -189,19 +191,19 @@ def costs(arm: str) -> None:
     assert spec.loss is not None
     loss, evaluations, checkpoints = spec.loss.kind, [], []
     tensors = network.state_dict()
+    rows = block_rows(checked.plan, item_bytes(spec))
     with tempfile.TemporaryDirectory() as folder:
         files = LocalFiles(Path(folder))
         for _ in range(20):
             began = time.perf_counter()
-            evaluate(network, loss, arrays.test)
+            evaluate(network, loss, arrays.test, rows)
             evaluations.append(time.perf_counter() - began)
             began = time.perf_counter()
             about = About(spec, dataset.facts, arrays.scaling, 1)
             written = write(files.scratch() / "one", tensors, about)
             files.put(written.path, "one.safetensors")
-            evaluate(
-                load(files.local("one.safetensors"), written.sha256).network, loss, arrays.test
-            )
+            loaded = load(files.local("one.safetensors"), written.sha256)
+            evaluate(loaded.network, loss, arrays.test, loaded.block_rows)
             checkpoints.append(time.perf_counter() - began)
     print(
         f"{arm}: one evaluation {1e3 * statistics.median(evaluations):.2f} ms, "

@@ -16,11 +16,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from model.blocks import block_rows
 from model.data.dataset import Facts
 from model.data.scaling import Scaling
 from model.errors import CheckpointRefused, ChecksumMismatch, ShapeMismatch, StatisticsMissing
+from model.memory import item_bytes
 from model.networks.build import build
 from model.plan import plan
+from model.sizes import Plan
 from model.spec import RunSpec
 from model.statistics.fingerprint import fingerprint, is_statistic, weights_hash
 from model.training.arrays import dtype_of
@@ -48,6 +51,7 @@ class Loaded:
     facts: Facts
     scaling: Scaling
     network: nn.Module
+    block_rows: int  # rows to pass through it at once
     step: int
     statistics: str  # fingerprint, verified against the tensors
 
@@ -141,17 +145,26 @@ def load(path: Path, sha256: str | None = None, device: str = "cpu") -> Loaded:
         raise CheckpointRefused(f"expected format version {FORMAT_VERSION}")
     spec = RunSpec.model_validate(metadata["spec"])
     facts = Facts.from_json(metadata["facts"])
-    network = assemble(spec, facts, tensors).to(device)
+    planned = plan(spec, facts)
+    network = _assemble(spec, planned, tensors).to(device)
     if fingerprint(tensors) != metadata["statistics"]:
         raise CheckpointRefused("the running statistics differ from their fingerprint")
     scaling = Scaling.from_json(metadata["scaling"])
-    return Loaded(spec, facts, scaling, network, metadata["step"], metadata["statistics"])
+    return Loaded(
+        spec,
+        facts,
+        scaling,
+        network,
+        block_rows(planned, item_bytes(spec)),
+        metadata["step"],
+        metadata["statistics"],
+    )
 
 
-def assemble(spec: RunSpec, facts: Facts, tensors: Mapping[str, Tensor]) -> nn.Module:
+def _assemble(spec: RunSpec, planned: Plan, tensors: Mapping[str, Tensor]) -> nn.Module:
     """The spec's network with exactly these tensors, in eval mode."""
     with torch.device("meta"):
-        network = build(plan(spec, facts), dtype=dtype_of(spec))
+        network = build(planned, dtype=dtype_of(spec))
     _refuse_misfits(network.state_dict(), tensors)
     network.load_state_dict(dict(tensors), strict=True, assign=True)
     return network.eval().requires_grad_(False)

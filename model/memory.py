@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import prod
 
 from model.batches import Batches
+from model.blocks import LEAST_ROWS
 from model.data.dataset import Facts
 from model.sizes import Plan
 from model.spec import RunSpec, Sgd
@@ -19,7 +20,7 @@ class Memory:
     parameters: int  # weights and running statistics, and the copies that training keeps
     gradients: int  # one per parameter
     optimizer: int  # momentum: one per parameter; Adam: two
-    activations: int  # what the largest batch leaves behind for the backward pass
+    activations: int  # of the largest batch, or of the fewest rows that are evaluated at once
     data: int  # all rows and targets, and the training rows in the epoch's order
 
     @property
@@ -31,15 +32,20 @@ class Memory:
 
 def estimate(spec: RunSpec, facts: Facts, plan: Plan, batches: Batches, train_rows: int) -> Memory:
     """The bytes of a run. Mixed precision counts as float32, which its weights are."""
-    item = 8 if spec.precision == "float64" else 4
+    item = item_bytes(spec)
     row = (prod(facts.input_shape) + facts.outputs) * item
     return Memory(
         parameters=_copies(spec) * (plan.parameters + plan.buffers) * item,
         gradients=plan.parameters * item,
         optimizer=_slots(spec) * plan.parameters * item,
-        activations=plan.activations_per_row * batches.largest * item,
+        activations=plan.activations_per_row * max(batches.largest, LEAST_ROWS) * item,
         data=(facts.rows + train_rows) * row,
     )
+
+
+def item_bytes(spec: RunSpec) -> int:
+    """Size of one value of a run."""
+    return 8 if spec.precision == "float64" else 4
 
 
 def _copies(spec: RunSpec) -> int:

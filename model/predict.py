@@ -4,11 +4,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from model.blocks import LEAST_ROWS
 from model.checkpoint import Loaded
 from model.errors import InputRefused
-
-BLOCK_ROWS = 1024
-LEAST_ROWS = 8
 
 
 class Predictor:
@@ -38,9 +36,7 @@ class Predictor:
         """
         inputs = self._scaled(self._checked(rows))
         with torch.inference_mode():
-            blocks = [
-                self._block(inputs[i : i + BLOCK_ROWS]) for i in range(0, len(inputs), BLOCK_ROWS)
-            ]
+            blocks = [self._block(block) for block in inputs.split(self.loaded.block_rows)]
         return np.concatenate(blocks)
 
     def _checked(self, rows: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:

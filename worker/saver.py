@@ -14,10 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from core.files import FileStore
-from model.checkpoint import About, Written, load, read, to_bytes, write
+from model.checkpoint import About, Loaded, Written, load, read, to_bytes, write
 from model.data.dataset import Facts
 from model.errors import CheckpointRefused
 from model.spec import RunSpec
@@ -145,7 +143,7 @@ class Saver:
             loaded = load(self._files.local(key), sha256)
         except CheckpointRefused as error:
             raise OSError(f"a file that was just written cannot be read: {error}") from error
-        return self._about.score(loaded.network)
+        return self._about.score(loaded)
 
 
 class RunAbout:
@@ -158,12 +156,12 @@ class RunAbout:
         """The metadata of the checkpoint at a step."""
         return About(self._spec, self._facts, self._arrays.scaling, step)
 
-    def score(self, network: torch.nn.Module) -> dict[str, float | None]:
-        """Loss and accuracy of an eval-mode network, by metric name; null if not finite."""
+    def score(self, loaded: Loaded) -> dict[str, float | None]:
+        """Loss and accuracy of a checkpoint, by metric name; null if not finite."""
         assert self._spec.loss is not None
-        scores: dict[str, float | None] = {}
+        kind, scores = self._spec.loss.kind, dict[str, float | None]()
         for name, part in self._parts():
-            for key, value in evaluate(network, self._spec.loss.kind, part).items():
+            for key, value in evaluate(loaded.network, kind, part, loaded.block_rows).items():
                 scores[f"{name}_{key}"] = value if abs(value) < float("inf") else None
         return scores
 

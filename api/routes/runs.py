@@ -39,7 +39,9 @@ class Memory(Resource):
     parameters: int = Field(description="Weights and running statistics, with kept copies.")
     gradients: int = Field(description="One per parameter.")
     optimizer: int = Field(description="Its state.")
-    activations: int = Field(description="Of the largest batch.")
+    activations: int = Field(
+        description="Of the largest batch, or of the fewest rows that are evaluated at once."
+    )
     data: int = Field(description="Rows and targets.")
 
 

@@ -6,11 +6,12 @@ from torch import Tensor, nn
 from model.training.arrays import Part
 from model.training.losses import SUMS, LossKind, loss_function
 
-BLOCK_ROWS = 1000
 
-
-def evaluate(network: nn.Module, kind: LossKind, part: Part) -> dict[str, float]:
+def evaluate(network: nn.Module, kind: LossKind, part: Part, block_rows: int) -> dict[str, float]:
     """Score every row with the running statistics; buffers and random state stay as they are.
+
+    Args:
+        block_rows: rows that pass through the network at once, see `model.blocks`.
 
     Returns:
         `loss`, per row whatever the kind, and, for classes, `accuracy` in 0..1.
@@ -19,7 +20,7 @@ def evaluate(network: nn.Module, kind: LossKind, part: Part) -> dict[str, float]
     network.eval()
     try:
         with torch.inference_mode():
-            logits = torch.cat([network(block) for block in part.inputs.split(BLOCK_ROWS)])
+            logits = torch.cat([network(block) for block in part.inputs.split(block_rows)])
             loss = loss_function(kind)(logits.double(), _as_double(part.targets)).item()
     finally:
         network.train(was_training)

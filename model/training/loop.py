@@ -15,7 +15,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from model.blocks import block_rows
 from model.errors import DeviationZero
+from model.memory import item_bytes
 from model.networks.build import build
 from model.networks.init import initialize
 from model.plan import Checked
@@ -113,6 +115,7 @@ class Training:
             len(arrays.train), checked.batches.sizes, spec.sampling, stream(spec.seed, "order")
         )
         self._parameters = list(self.network.parameters())
+        self._block_rows = block_rows(checked.plan, item_bytes(spec))
         self._autocast = (
             torch.autocast(device.type, torch.bfloat16)
             if spec.precision == "bfloat16"
@@ -286,7 +289,9 @@ class Training:
     def _evaluate(self) -> tuple[Point, ...]:
         points: list[Point] = []
         for name, part in (("validation", self.arrays.validation), ("test", self.arrays.test)):
-            scores = evaluate(self.network, self._loss_kind, part) if len(part) else {}
+            if not len(part):
+                continue
+            scores = evaluate(self.network, self._loss_kind, part, self._block_rows)
             points += [Point(f"{name}_{key}", self.step, value) for key, value in scores.items()]
             if name == "validation" and self.spec.select == "best":
                 self._keep_best(scores)

@@ -250,3 +250,7 @@ def test_more_evaluations_or_checkpoints_than_records_should_hold_are_refused(
     with pytest.raises(SpecRefused, match="1000000000 times") as refused:
         check(spec, make_facts(), LIMITS)
     assert refused.value.path == path
+
+
+def test_activations_count_the_fewest_rows_that_are_evaluated_at_once(checked):
+    assert checked(batch_size=2).memory.activations == checked(batch_size=8).memory.activations

@@ -11,7 +11,7 @@ from model.checkpoint import About, Loaded, load, write
 from model.data.builtin import build as build_dataset
 from model.errors import InputRefused
 from model.plan import Limits, check
-from model.predict import BLOCK_ROWS, Predictor
+from model.predict import Predictor
 from model.spec import RunSpec
 from model.training.arrays import prepare
 from model.training.loop import Training
@@ -85,7 +85,7 @@ def test_a_loaded_network_is_in_eval_mode_and_learns_nothing(loaded: Loaded) -> 
 def test_a_thousand_and_more_rows_are_answered_in_blocks(tmp_path: Path) -> None:
     predictor = Predictor(trained(tmp_path, "batch"))
     rows = np.concatenate([DIGITS.inputs, DIGITS.inputs])
-    assert len(rows) > 2 * BLOCK_ROWS
+    assert len(rows) > 2 * predictor.loaded.block_rows
     answers = predictor.logits(rows)
     near = 1e-5 * np.abs(answers).max()
     np.testing.assert_allclose(answers[:1797], answers[1797:], rtol=0, atol=near)
@@ -112,3 +112,12 @@ def test_rows_that_cannot_be_answered_are_refused(
     predictor = Predictor(trained(tmp_path, "batch"))
     with pytest.raises(InputRefused, match=message):
         predictor.logits(rows)
+
+
+def test_wide_rows_pass_in_blocks_that_fit_into_memory(tmp_path: Path) -> None:
+    predictor = Predictor(trained(tmp_path, "batch", network={"kind": "mlp", "hidden": [60_000]}))
+    seen: list[int] = []
+    predictor.loaded.network.register_forward_hook(lambda _, args, __: seen.append(len(args[0])))
+    predictor.logits(DIGITS.inputs[:200])
+    per_row = 4 * (64 + 3 * 60_000 + 10)  # linear, norm and activation keep one value a unit
+    assert seen == [2**26 // per_row, 2**26 // per_row, 14]

@@ -280,3 +280,12 @@ def test_training_points_are_means_over_all_rows_since_the_last() -> None:
         logits = one.network(one.arrays.train.inputs[rows])
         expected = nn.functional.cross_entropy(logits, one.arrays.train.targets[rows]).item()
     assert math.isclose(points[10], expected, rel_tol=1e-5)
+
+
+def test_wide_rows_are_evaluated_in_blocks_that_fit_into_memory() -> None:
+    wide = training(network={"kind": "mlp", "hidden": [60_000]}, budget={"steps": 1})
+    seen: list[int] = []
+    wide.network.register_forward_hook(lambda _, args, __: seen.append(len(args[0])))
+    finish(wide)
+    per_row = 4 * (64 + 2 * 60_000 + 10)
+    assert seen == [32, 2**26 // per_row, 2**26 // per_row, 81]  # one step, then the test rows
