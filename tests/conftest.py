@@ -36,6 +36,16 @@ from core.database import Database  # noqa: E402
 from core.settings import Settings  # noqa: E402
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give every test an id of its own: of several with one id, pytest-xdist runs one."""
+    for item in items:
+        if item.parent is not None and not item.nodeid.endswith(item.name):
+            # What schemathesis calls its tests gets lost on the way to pytest 9.2.
+            item._id = item._id.parse(f"{item.parent.nodeid}::{item.name}")
+    if len({item.nodeid for item in items}) < len(items):
+        raise pytest.UsageError("two tests share an id")
+
+
 def pytest_unconfigure() -> None:
     shutil.rmtree(RUNTIME, ignore_errors=True)
 

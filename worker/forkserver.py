@@ -10,17 +10,20 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, ForkServerProcess
+from multiprocessing.util import get_temp_dir
 from typing import Any
 
 from worker.channel import Channel
 
 PRELOAD = ["worker.trainer"]
 PR_SET_PDEATHSIG = 1
+LONGEST_FOLDER = 70  # bytes; a socket's path has 107, of which the library's names take 32
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,19 @@ def context() -> ForkServerContext:
     """The context that trainers are started from."""
     forks = multiprocessing.get_context("forkserver")
     forks.set_forkserver_preload(PRELOAD)
+    _make_folder()
     return forks
+
+
+def _make_folder() -> None:
+    """Make the folder of the library's sockets, once, where their paths are short enough."""
+    chosen = tempfile.tempdir
+    if len(os.fsencode(tempfile.gettempdir())) > LONGEST_FOLDER:
+        tempfile.tempdir = "/tmp"
+    try:
+        get_temp_dir()
+    finally:
+        tempfile.tempdir = chosen
 
 
 def launch() -> None:

@@ -71,3 +71,19 @@ def test_a_process_is_named_by_its_pid_and_its_start() -> None:
     assert started_at(child.pid) is None  # a zombie counts as gone
     child.wait()
     assert started_at(child.pid) is None
+
+
+def test_it_starts_where_the_temporary_folder_is_too_deep_for_a_socket(tmp_path: Path) -> None:
+    deep = tmp_path / ("x" * 100)
+    deep.mkdir()
+    script = (
+        "import tempfile\n"
+        "from worker import forkserver\n"
+        "forkserver.warm()\n"
+        "print(tempfile.gettempdir())\n"
+    )
+    environment = os.environ | {"TMPDIR": str(deep), "OPENBLAS_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(deep)
