@@ -1,0 +1,91 @@
+"""The running statistics of a network's batch-norm layers, in network order, as float64.
+
+It reads; what the numbers mean is said by its callers.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from model.norms.batch import BatchNorm
+from model.statistics.fingerprint import fingerprint
+
+
+@dataclass(frozen=True)
+class NormState:
+    """What one batch-norm layer knows of its channels, copied, on the CPU."""
+
+    name: str  # state-dict prefix: "1", "4.branch.0"
+    module: BatchNorm
+    mean: Tensor  # (C,) float64
+    spread: Tensor  # (C,) float64, as stored: variance or deviation
+    gain: Tensor | None  # (C,) float64; None without affine
+    bias: Tensor | None  # (C,) float64; None without affine
+    momentum: float | None  # share of the newest batch; None: cumulative average
+    eps: float
+    counter: int  # batches tracked
+
+    @property
+    def variance(self) -> Tensor:
+        """Running variance (C,) float64, the square of a running deviation."""
+        return self.spread.square() if self.is_deviation else self.spread
+
+    @property
+    def is_deviation(self) -> bool:
+        """Whether `spread` is a deviation."""
+        return self.module.convention.running == "deviation"
+
+    @property
+    def is_initial(self) -> bool:
+        """Whether mean and spread are exactly 0 and 1, as before the first batch."""
+        return not bool(self.mean.any()) and bool((self.spread == 1).all())
+
+
+def norm_states(network: nn.Module) -> tuple[NormState, ...]:
+    """The state of every batch-norm layer that has running statistics, in network order.
+
+    Layers whose buffers were taken away have no state: `untracked` names them. The network
+    is not changed, and nothing returned shares its memory.
+    """
+    return tuple(_state(*named) for named in batch_norms(network) if _is_tracked(named[1]))
+
+
+def untracked(network: nn.Module) -> tuple[str, ...]:
+    """Names of the batch-norm layers that lack a running statistic."""
+    return tuple(name for name, layer in batch_norms(network) if not _is_tracked(layer))
+
+
+def batch_norms(network: nn.Module) -> tuple[tuple[str, BatchNorm], ...]:
+    """Name and module of every batch-norm layer, in network order."""
+    return tuple(
+        (name, module) for name, module in network.named_modules() if isinstance(module, BatchNorm)
+    )
+
+
+def layer_fingerprint(name: str, layer: BatchNorm) -> str:
+    """ "sha256:..." of one layer's running statistics as they are now, its name included."""
+    return fingerprint(layer.state_dict(prefix=f"{name}."))
+
+
+def _is_tracked(layer: BatchNorm) -> bool:
+    held = dict(layer.named_buffers(recurse=False))
+    return {"running_mean", layer.spread_name, "num_batches_tracked"} <= set(held)
+
+
+def _state(name: str, layer: BatchNorm) -> NormState:
+    return NormState(
+        name,
+        layer,
+        _wide(layer.running_mean),
+        _wide(layer.running_spread),
+        None if layer.weight is None else _wide(layer.weight),
+        None if layer.bias is None else _wide(layer.bias),
+        layer.momentum,
+        layer.eps,
+        int(layer.num_batches_tracked),
+    )
+
+
+def _wide(values: Tensor) -> Tensor:
+    return values.detach().to("cpu", torch.float64, copy=True)
