@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -23,6 +23,7 @@ from model.networks.init import initialize
 from model.plan import Checked
 from model.training.arrays import Arrays, dtype_of
 from model.training.evaluate import count_correct, evaluate
+from model.training.guard import Guard, Restored
 from model.training.losses import SUMS, loss_function
 from model.training.optimizers import build_optimizer
 from model.training.order import Order, batches
@@ -78,6 +79,7 @@ class Happening:
     snapshot: Snapshot | None = None  # a checkpoint that `checkpoint_every` asked for
     ended: Literal["completed", "diverged"] | None = None
     kept: Snapshot | None = None  # at the end: what the run's checkpoint holds
+    restored: tuple[Restored, ...] = ()  # steps whose batch the running statistics forgot
 
 
 @dataclass
@@ -107,6 +109,7 @@ class Training:
         seed_torch(spec.seed, device)
         self.checked, self.spec, self.arrays, self.device = checked, spec, arrays, device
         self.network = _new_network(checked, device)
+        self._guard = Guard(self.network)
         self._loss_kind = spec.loss.kind
         self.loss = loss_function(spec.loss.kind)
         self._is_sum = spec.loss.kind in SUMS
@@ -177,6 +180,7 @@ class Training:
         """Go back to a resume point; what follows has the same bits as without a stop."""
         at = point.position
         self.network.load_state_dict(point.network)
+        self._guard.keep()
         restore_optimizer(self.optimizer, point.state)
         restore_torch(with_prefix(point.state, "generator."), self.device)
         self._epoch_state = point.state["generator.order"].clone()
@@ -214,6 +218,7 @@ class Training:
         self.optimizer.step()
         self._pending.append((loss.detach(), logits.detach(), y))
         self.step += 1
+        self._guard.check(self.step)
         self.batch += 1
 
     def _next_control(self) -> int:
@@ -224,6 +229,10 @@ class Training:
         return min(nearest, self.step + CONTROL_STEPS, self.checked.steps)
 
     def _control(self) -> Happening:
+        restored = self._guard.restored()
+        return replace(self._happened(), restored=restored) if restored else self._happened()
+
+    def _happened(self) -> Happening:
         bad = self._count_pending()
         if bad is not None:
             return self._diverged(bad.step, (bad,))

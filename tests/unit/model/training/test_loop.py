@@ -4,11 +4,13 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from model.data.builtin import build as build_dataset
+from model.data.dataset import describe
 from model.plan import Limits, check
 from model.spec import RunSpec
 from model.training import loop
@@ -178,7 +180,6 @@ def test_a_training_that_diverges_ends_with_its_last_finite_network() -> None:
 def test_no_checkpoint_is_due_of_a_network_that_is_not_finite() -> None:
     one = training(
         network={"kind": "mlp", "hidden": [20, 20], "activation": "relu"},
-        norm="batch",
         optimizer={"kind": "sgd", "lr": 1e3},
         checkpoint_every={"steps": 1},
         evaluate_every={"steps": 50},
@@ -289,3 +290,19 @@ def test_wide_rows_are_evaluated_in_blocks_that_fit_into_memory() -> None:
     finish(wide)
     per_row = 4 * (64 + 2 * 60_000 + 10)
     assert seen == [32, 2**26 // per_row, 2**26 // per_row, 81]  # one step, then the test rows
+
+
+def test_a_batch_whose_variance_overflows_leaves_no_trace_in_the_running_statistics() -> None:
+    rows = np.random.default_rng(0).normal(size=(64, 3)).astype(np.float32)
+    rows[17] = 1e25  # finite, as its loss is, but not its square
+    dataset = describe(rows, np.arange(64) % 2, ("a", "b"), train_rows=64)
+    body = {"dataset": "rows", "network": {"kind": "mlp", "hidden": [4]}, "norm": "batch"}
+    body |= {"scaling": "none", "batch_size": 8, "budget": {"epochs": 3}, "init": {"gain": 1e-3}}
+    checked = check(RunSpec.model_validate(body), dataset.facts, UNLIMITED)
+    done = list(Training(checked, prepare(dataset, checked.spec, CPU), CPU).run())
+    restored = [one for happening in done for one in happening.restored]
+    assert [one.layers for one in restored] == [("1",)] * 3  # once an epoch
+    assert done[-1].ended == "completed"
+    assert done[-1].kept is not None
+    assert done[-1].kept.tensors["1.num_batches_tracked"] == 24 - 3
+    assert all(torch.isfinite(tensor).all() for tensor in done[-1].kept.tensors.values())
