@@ -9,16 +9,17 @@ from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any, Literal
 
-from sqlalchemy import Connection, and_, bindparam, case, func, null, or_, select, update
+from sqlalchemy import Connection, bindparam, case, func, null, or_, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
-from core import checkpoints, metrics
+from core import checkpoints, leases, metrics
 from core.checkpoints import NewCheckpoint, Origin
-from core.clock import lease_now, now
+from core.clock import now
 from core.events import NewEvent, append
+from core.leases import INTERRUPTED, Owner
 from core.metrics import Point
-from core.moves import INTERRUPTED, NO_OWNER, change
-from core.owned import OWNED_VALUES, is_owned, keep, let_go, locked_owned, owned_update
+from core.moves import NO_OWNER, change
+from core.owned import is_owned, keep, let_go, locked_owned, owned_update
 from core.record import ResumePoint, Run, from_row
 from core.runs import SPEC_VERSION
 from core.states import Outcome, State
@@ -34,17 +35,6 @@ _LET_GO = {  # where a run goes when its owner lets go of it before its end
 }
 
 _METRICS = select(runs.c.metrics).where(runs.c.id == bindparam("run"))
-
-
-@dataclass(frozen=True)
-class Owner:
-    """Who claims a run, before its trainer has started."""
-
-    worker_id: str
-    host: str
-    device: str  # cpu, or the name of the GPU
-    pid: int | None = None  # of the trainer; `attach` names it once it has started
-    pid_start: int | None = None  # kernel ticks after boot, so that no stranger is killed
 
 
 @dataclass(frozen=True)
@@ -67,20 +57,15 @@ def next_queued(
         device: what the slot has. `auto` runs go to a GPU while a GPU worker is alive.
         threads: CPU threads the slot can reserve.
     """
-    devices = ["cuda", "auto"] if device == "gpu" else ["cpu"] if gpu_alive else ["cpu", "auto"]
-    query = select(runs).where(
-        _claimable(connection), runs.c.device.in_(devices), runs.c.threads <= threads
-    )
+    suits = leases.suits(runs, device, gpu_alive, threads)
+    query = select(runs).where(_claimable(connection), suits)
     row = connection.execute(query.order_by(runs.c.turn, runs.c.id).limit(1)).one_or_none()
     return None if row is None else from_row(row)
 
 
 def waiting(connection: Connection, gpu_alive: bool) -> dict[Literal["cpu", "gpu"], int]:
     """How many queued runs each queue's workers could claim now."""
-    query = select(runs.c.device, func.count()).where(_claimable(connection))
-    found = {device: int(count) for device, count in connection.execute(query.group_by("device"))}
-    either, cpu, gpu = (found.get(device, 0) for device in ("auto", "cpu", "cuda"))
-    return {"cpu": cpu + (0 if gpu_alive else either), "gpu": gpu + (either if gpu_alive else 0)}
+    return leases.waiting(connection, runs, _claimable(connection), gpu_alive)
 
 
 def claim(connection: Connection, run_id: str, owner: Owner, lease_seconds: float) -> Run | None:
@@ -89,15 +74,9 @@ def claim(connection: Connection, run_id: str, owner: Owner, lease_seconds: floa
     Points that a dead owner wrote beyond the resume point are gone afterwards: they are
     written again, exactly as they were.
     """
-    at = now(connection)
-    holder: dict[str, Any] = {"worker_id": owner.worker_id, "host": owner.host, "pid": owner.pid}
-    holder |= {"pid_start": owner.pid_start, "worker_device": owner.device}
-    lease = {"lease_until": lease_now(connection) + lease_seconds, "epoch": runs.c.epoch + 1}
-    start = {"state": State.RUNNING.value, "attempts": runs.c.attempts + 1, "progress_at": at}
-    start |= {"started_at": func.coalesce(runs.c.started_at, at)}
-    start |= {"step": func.coalesce(runs.c.resume_step, 0), "steps_per_second": None}
-    waits = (runs.c.state == State.QUEUED.value) & (runs.c.not_before <= at)
-    values = holder | lease | start
+    values = leases.start(connection, runs, owner, lease_seconds)
+    values |= {"step": func.coalesce(runs.c.resume_step, 0), "steps_per_second": None}
+    waits = leases.claimable(connection, runs)
     run = change(connection, (runs.c.id == run_id) & waits, values, claimed)
     if run is None or run.attempts == 1:
         return run
@@ -114,9 +93,8 @@ def attach(
     Raises:
         Fenced: the claim is over.
     """
-    until = lease_now(connection) + lease_seconds
-    trainer = {"pid": pid, "pid_start": pid_start, "lease_until": until}
-    return keep(connection, run_id, epoch, trainer)
+    trainer = {"pid": pid, "pid_start": pid_start}
+    return keep(connection, run_id, epoch, trainer | leases.lasting(connection, lease_seconds))
 
 
 def renew(connection: Connection, run_id: str, epoch: int, lease_seconds: float) -> State:
@@ -125,8 +103,7 @@ def renew(connection: Connection, run_id: str, epoch: int, lease_seconds: float)
     Raises:
         Fenced: the claim is over.
     """
-    until = lease_now(connection) + lease_seconds
-    return keep(connection, run_id, epoch, {"lease_until": until})
+    return keep(connection, run_id, epoch, leases.lasting(connection, lease_seconds))
 
 
 def report(connection: Connection, run_id: str, epoch: int, told: Report) -> State:
@@ -310,23 +287,16 @@ def lost(connection: Connection, run_id: str, epoch: int, detail: str, max_crash
 
 def expired(connection: Connection, grace_seconds: float) -> list[Run]:
     """The owned runs whose lease ended more than `grace_seconds` ago."""
-    limit = lease_now(connection) - grace_seconds
-    query = select(runs).where(runs.c.state.in_(OWNED_VALUES), runs.c.lease_until < limit)
-    return [from_row(row) for row in connection.execute(query.order_by(runs.c.id))]
+    return [from_row(row) for row in leases.expired(connection, runs, grace_seconds)]
 
 
 def owned_by_host(connection: Connection, host: str) -> list[Run]:
     """The owned runs whose trainer is on this host, dead or alive."""
-    query = select(runs).where(runs.c.state.in_(OWNED_VALUES), runs.c.host == host)
-    return [from_row(row) for row in connection.execute(query.order_by(runs.c.id))]
+    return [from_row(row) for row in leases.owned_by_host(connection, runs, host)]
 
 
 def _claimable(connection: Connection) -> ColumnElement[bool]:
-    return and_(
-        runs.c.state == State.QUEUED.value,
-        runs.c.not_before <= now(connection),
-        runs.c.spec_version <= SPEC_VERSION,
-    )
+    return leases.claimable(connection, runs) & (runs.c.spec_version <= SPEC_VERSION)
 
 
 def _rewound(connection: Connection, run: Run) -> Run:

@@ -12,12 +12,12 @@ EvalmodeError                  reason, message, and every value the message used
 |   +-- CheckpointNotReady     the run has no checkpoint yet
 |   +-- DatasetInUse           a run that has not ended reads it
 |   +-- DatasetBuiltIn         built-in datasets are always there, under their own names
-+-- Fenced                     the caller no longer owns the run: stop at once
++-- Fenced                     the caller owns its run or operation no more: stop at once
 +-- IdempotencyMismatch        a key that was used with another body
 +-- IdempotencyInFlight        a key whose first request has not ended
 +-- BadCursor                  `after` names nothing in this list
 +-- Unavailable                try again later
-    +-- QueueFull              as many runs wait as are allowed to
+    +-- QueueFull              as many runs, or operations, wait as are allowed to
     +-- DatabaseUnavailable    no answer from the database
     +-- StoreUnavailable       no answer from the file store
     +-- DiskLow                too few free bytes to accept work
@@ -145,13 +145,18 @@ class DatasetBuiltIn(Conflict):
 
 
 class Fenced(EvalmodeError):
-    """The caller's epoch no longer owns the run; whatever it still does must not count."""
+    """The caller's epoch owns its run or operation no more; what it still does must not count.
+
+    Args:
+        kind: what was owned: run or operation; also the id's key in `metadata`.
+    """
 
     reason = "FENCED"
 
-    def __init__(self, run_id: str, epoch: int) -> None:
+    def __init__(self, owned_id: str, epoch: int, kind: str = "run") -> None:
         super().__init__(
-            f"Epoch {epoch} does not own run {run_id} any more.", run=run_id, epoch=epoch
+            f"Epoch {epoch} does not own {kind} {owned_id} any more.",
+            **{kind: owned_id, "epoch": epoch},
         )
 
 
@@ -199,12 +204,12 @@ class Unavailable(EvalmodeError):
 
 
 class QueueFull(Unavailable):
-    """As many runs wait as are allowed to."""
+    """As many runs or operations wait as are allowed to."""
 
     reason = "QUEUE_FULL"
 
-    def __init__(self, limit: int) -> None:
-        super().__init__(f"{limit} runs wait already, which is the limit.", limit=limit)
+    def __init__(self, limit: int, kind: str = "runs") -> None:
+        super().__init__(f"{limit} {kind} wait already, which is the limit.", limit=limit)
 
 
 class DatabaseUnavailable(Unavailable):

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
+from core import leases
 from core.errors import RunNotFound
 from core.events import NewEvent, record
 from core.ids import is_id
@@ -17,9 +18,7 @@ from core.tables import runs
 
 Told = Callable[[Run], NewEvent]
 
-INTERRUPTED, NEVER_STARTED = 0, 1  # `turn`: what was interrupted goes first
-NO_OWNER: dict[str, Any] = {"worker_id": None, "host": None, "pid": None, "pid_start": None}
-NO_OWNER |= {"lease_until": None, "steps_per_second": None}
+NO_OWNER = leases.NO_OWNER | {"steps_per_second": None}
 
 
 def locked(connection: Connection, run_id: str) -> Run:

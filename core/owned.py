@@ -1,22 +1,21 @@
-"""The compare-and-set of an owner: on (id, epoch) while the run is owned, or fenced."""
+"""The compare-and-set of a run's owner: on (id, epoch) while the run is owned, or fenced."""
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, update
+from sqlalchemy import Connection, Row
 from sqlalchemy.sql.elements import ColumnElement
 
+from core import leases
 from core.errors import Fenced, RunNotFound
 from core.moves import Told, change, locked
 from core.record import Run
 from core.states import OWNED, State
 from core.tables import runs
 
-OWNED_VALUES = [state.value for state in OWNED]
-
 
 def is_owned(run_id: str, epoch: int) -> ColumnElement[bool]:
     """The condition that every write of an owner carries."""
-    return (runs.c.id == run_id) & (runs.c.epoch == epoch) & runs.c.state.in_(OWNED_VALUES)
+    return leases.is_owned(runs, run_id, epoch)
 
 
 def owned_update(
@@ -34,14 +33,8 @@ def owned_update(
     Raises:
         Fenced: the claim is over, or the condition does not hold.
     """
-    statement = update(runs).where(is_owned(run_id, epoch)).values(**values)
-    if condition is not None:
-        statement = statement.where(condition)
-    returning = statement.returning(runs.c.state, runs.c.last_seq)
-    row = connection.execute(returning).one_or_none()
-    if row is None:
-        raise Fenced(run_id, epoch)
-    return row
+    returning = (runs.c.state, runs.c.last_seq)
+    return leases.owned_update(connection, runs, run_id, epoch, values, returning, condition)
 
 
 def keep(connection: Connection, run_id: str, epoch: int, values: dict[str, Any]) -> State:

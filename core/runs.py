@@ -7,24 +7,24 @@ of a transaction that its caller opened.
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, exists, func, insert, select, text
+from sqlalchemy import Connection, bindparam, exists, func, insert, select
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.sql.elements import ColumnElement
 
-from core import checkpoints, idempotency
+from core import checkpoints, idempotency, leases
 from core.clock import now
 from core.errors import (
     BadCursor,
     DatasetNotFound,
     MoveForbidden,
-    QueueFull,
     RunNotEnded,
     RunNotFound,
 )
 from core.events import NewEvent, record
 from core.idempotency import Idempotency
 from core.ids import is_id, new_id
-from core.moves import NEVER_STARTED, change, locked
+from core.leases import NEVER_STARTED
+from core.moves import change, locked
 from core.record import ResumePoint, Run, from_columns, from_row
 from core.states import State
 from core.tables import datasets, run_labels, runs
@@ -94,13 +94,6 @@ _INSERT_LABELS = insert(run_labels)
 _DATASET = select(datasets.c.id).where(datasets.c.id == bindparam("dataset"))
 _SHARED_DATASET = _DATASET.with_for_update(read=True)  # stays until the run is written
 _GET = select(runs).where(runs.c.id == bindparam("run"))
-_NTH_QUEUED = (
-    select(runs.c.id)
-    .where(runs.c.state == State.QUEUED.value)
-    .limit(1)
-    .offset(bindparam("before_it"))
-)
-_NEAR_LIMIT = 256  # more than the submissions that PostgreSQL runs at one instant
 
 # Where each request leads; and where it has already led, so that repeating it is harmless.
 _PAUSE = {State.QUEUED: State.PAUSED, State.RUNNING: State.PAUSING}
@@ -143,7 +136,7 @@ def submit(
         return Submitted(get(connection, earlier), replayed=True)
     if connection.execute(_SHARED_DATASET, {"dataset": new.dataset_id}).scalar() is None:
         raise DatasetNotFound()
-    _refuse_beyond(connection, queue_limit)
+    leases.refuse_beyond(connection, runs, queue_limit)
     return Submitted(_insert(connection, run_id, new), replayed=False)
 
 
@@ -260,24 +253,6 @@ def _new_run(row: dict[str, Any]) -> Run:
     """What reading the row just written would give, without reading it."""
     columns = dict.fromkeys(runs.c.keys()) | row
     return from_columns(columns)
-
-
-def _refuse_beyond(connection: Connection, queue_limit: int) -> None:
-    """Count and check as one step, so that a burst cannot pass the limit together."""
-    if not _waits(connection, queue_limit - _NEAR_LIMIT):
-        return
-    if connection.dialect.name == "postgresql":  # SQLite's writers already take turns
-        connection.execute(text("SELECT pg_advisory_xact_lock(20261123)"))
-    if _waits(connection, queue_limit):
-        raise QueueFull(queue_limit)
-
-
-def _waits(connection: Connection, number: int) -> bool:
-    """Whether at least that many runs are queued."""
-    if number <= 0:
-        return True
-    found = connection.execute(_NTH_QUEUED, {"before_it": number - 1})
-    return found.scalar() is not None
 
 
 def _has_label(key: str, value: str) -> ColumnElement[bool]:
