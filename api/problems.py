@@ -55,6 +55,8 @@ STATUS: dict[type[Exception], int] = {
     model.StatisticsMissing: 422,
     model.ShapeMismatch: 422,
     model.DeviationZero: 422,
+    model.ExportRefused: 422,
+    model.FoldRefused: 422,
 }
 
 # Seconds after which it makes sense to come back; the answer adds up to as much again, so that

@@ -10,6 +10,8 @@ ModelError                 reason, message, and every value the message used
     +-- StatisticsMissing  a norm layer without its running statistics
     +-- ShapeMismatch      tensors of another network
 +-- DeviationZero          a batch deviation of exactly 0 with eps 0
++-- ExportRefused          a network that the asked form cannot hold, or answers otherwise in it
+    +-- FoldRefused        batch norm in the layer before it would answer otherwise
 """
 
 from typing import Any
@@ -95,3 +97,15 @@ class DeviationZero(ModelError):
     """A channel is constant over the batch, and eps is 0: the division has no answer."""
 
     reason = "BN_ZERO_DEVIATION"
+
+
+class ExportRefused(ModelError):
+    """A network that cannot be written in the asked form, or that would answer otherwise in it."""
+
+    reason = "EXPORT_REFUSED"
+
+
+class FoldRefused(ExportRefused):
+    """Batch norm folded into the layer before it would answer otherwise; serve it unfolded."""
+
+    reason = "FOLD_REFUSED"
