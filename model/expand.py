@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from math import prod
 
 from model.errors import SpecRefused
+from model.placed import NormedResidual
+from model.resnet import Asked
+from model.resnet import layers as resnet_layers
 from model.sizes import PlannedLayer, Shape, buffers, output_shape, parameters, refuse_norm
 from model.spec import (
     ActivationHere,
@@ -18,19 +21,20 @@ from model.spec import (
     Layers,
     Linear,
     Mlp,
+    Network,
     NoNorm,
     NormByKind,
     NormHere,
     Pool,
     Residual,
+    ResNet,
 )
 
-Asked = tuple[str, Layer]  # the field of the spec, and the layer it asks for
 MAX_DEPTH = 16  # residuals inside residuals: every level takes Python frames in a forward pass
 
 
 def expand(
-    network: Mlp | Layers, norm: NormByKind, shape: Shape, outputs: int
+    network: Network, norm: NormByKind, shape: Shape, outputs: int
 ) -> tuple[PlannedLayer, ...]:
     """Lay the network out for rows of `shape`.
 
@@ -40,16 +44,28 @@ def expand(
     Raises:
         SpecRefused: a layer cannot take what the one before it gives.
     """
-    asked: Iterable[Asked] = (
-        _numbered("network", network.layers)
-        if isinstance(network, Layers)
-        else _mlp(network, norm, shape)
-    )
-    return _Expansion(norm, outputs).chain(asked, "", shape)
+    return _Expansion(norm, outputs).chain(_asked(network, norm, shape), "", shape)
+
+
+def _asked(network: Network, norm: NormByKind, shape: Shape) -> Iterable[Asked]:
+    match network:
+        case Layers():
+            return _numbered("network", network.layers)
+        case Mlp():
+            return _mlp(network, norm, shape)
+        case ResNet():
+            return resnet_layers(network, shape)
 
 
 def _numbered(path: str, layers: Iterable[Layer]) -> list[Asked]:
     return [(f"{path}.layers.{index}", layer) for index, layer in enumerate(layers)]
+
+
+def _inside(path: str, layer: Residual) -> list[Asked]:
+    """What nobody asked for by itself has the field of what asked for the whole."""
+    if isinstance(layer, NormedResidual):
+        return [(path, one) for one in layer.layers]
+    return _numbered(path, layer.layers)
 
 
 def _mlp(network: Mlp, norm: NormByKind, shape: Shape) -> Iterator[Asked]:
@@ -100,14 +116,11 @@ class _Expansion:
         if name.count(".branch.") >= MAX_DEPTH:
             message = f"residuals may lie inside each other {MAX_DEPTH} deep, not deeper"
             raise SpecRefused(path, message, limit=MAX_DEPTH)
-        branch = self.chain(_numbered(path, layer.layers), f"{name}.branch.", shape)
+        branch = self.chain(_inside(path, layer), f"{name}.branch.", shape)
         after = branch[-1].output_shape if branch else shape
-        projection = None
-        if layer.projection:
-            sent = _projection(after, _stride(branch))
-            projection = self.place(sent, f"{name}.projection", path, shape)
-        _refuse_sum(path, after, projection.output_shape if projection else shape)
-        inside = branch if projection is None else (*branch, projection)
+        short_cut = self.short_cut(layer, f"{name}.projection", path, shape, branch)
+        _refuse_sum(path, after, short_cut[0].output_shape if short_cut else shape)
+        inside = (*branch, *short_cut)
         return PlannedLayer(
             name,
             path,
@@ -118,8 +131,27 @@ class _Expansion:
             parameters=sum(one.parameters for one in inside),
             buffers=sum(one.buffers for one in inside),
             branch=branch,
-            projection=projection,
+            projection=short_cut[0] if short_cut else None,
+            projection_norm=short_cut[1] if len(short_cut) > 1 else None,
         )
+
+    def short_cut(
+        self,
+        layer: Residual,
+        name: str,
+        path: str,
+        shape: Shape,
+        branch: tuple[PlannedLayer, ...],
+    ) -> tuple[PlannedLayer, ...]:
+        """The projection of x to the branch's shape, and its norm: none, one or both."""
+        if not layer.projection:
+            return ()
+        after = branch[-1].output_shape if branch else shape
+        sent = _projection(after, _stride(branch))
+        if not isinstance(layer, NormedResidual) or isinstance(self.norm, NoNorm):
+            return (self.place(sent, name, path, shape),)
+        asked: list[Asked] = [(path, sent), (path, NormHere(kind="norm"))]
+        return self.chain(asked, f"{name}.", shape)
 
 
 def _projection(after: Shape, stride: int) -> Layer:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from math import prod
 
 from model.errors import SpecRefused
+from model.placed import PaddedPool
 from model.spec import (
     BatchNorm,
     Conv2d,
@@ -39,14 +40,19 @@ class PlannedLayer:
     buffers: int  # running statistics and counters, those of the inside included
     branch: tuple["PlannedLayer", ...] = ()  # of a residual alone
     projection: "PlannedLayer | None" = None  # of a residual alone
+    projection_norm: "PlannedLayer | None" = None  # of a projection that a norm follows
 
     def walk(self) -> Iterator["PlannedLayer"]:
         """This layer and all inside it, in the order in which weights are drawn."""
         yield self
         for inner in self.branch:
             yield from inner.walk()
-        if self.projection is not None:
-            yield self.projection
+        yield from self.short_cut
+
+    @property
+    def short_cut(self) -> "tuple[PlannedLayer, ...]":
+        """What a residual's x goes through beside the branch, in order; none: x as it is."""
+        return tuple(one for one in (self.projection, self.projection_norm) if one is not None)
 
     @property
     def has_weights(self) -> bool:
@@ -99,6 +105,8 @@ def output_shape(layer: Layer, shape: Shape, outputs: int, path: str) -> Shape:
             return (layer.out_channels, *_window(layer, layer.padding, shape, path))
         case Pool(pool="global_avg"):
             return (*_image(layer, shape, path)[:1], 1, 1)
+        case PaddedPool():
+            return (shape[0], *_window(layer, layer.padding, shape, path))
         case Pool():
             return (shape[0], *_window(layer, 0, shape, path))
         case Flatten():

@@ -15,6 +15,7 @@ from model.networks.residual import Residual
 from model.norms.batch import BatchNorm
 from model.norms.group import GroupNorm
 from model.norms.layer import LayerNorm
+from model.placed import PaddedPool
 from model.sizes import Plan, PlannedLayer, PlannedNorm
 
 ACTIVATIONS: dict[spec.Activation, Callable[[], nn.Module]] = {
@@ -90,9 +91,13 @@ class _Builder:
             case spec.Dropout(p=p):
                 return nn.Dropout(p)
             case spec.Residual():
-                sent = planned.projection
-                projection = None if sent is None else self.module(sent)
-                return Residual(self.sequence(planned.branch), projection)
+                return Residual(self.sequence(planned.branch), self.short_cut(planned.short_cut))
+
+    def short_cut(self, layers: tuple[PlannedLayer, ...]) -> nn.Module | None:
+        """A projection alone is a layer; with its norm behind it, it is a sequence."""
+        if len(layers) > 1:
+            return self.sequence(layers)
+        return self.module(layers[0]) if layers else None
 
     def convolution(self, layer: spec.Conv2d, channels: int) -> Conv2d:
         return Conv2d(
@@ -119,7 +124,8 @@ class _Builder:
 def _pool(layer: spec.Pool) -> nn.Module:
     match layer.pool:
         case "max":
-            return nn.MaxPool2d(layer.kernel_size, layer.stride)
+            padding = layer.padding if isinstance(layer, PaddedPool) else 0
+            return nn.MaxPool2d(layer.kernel_size, layer.stride, padding)
         case "avg":
             return nn.AvgPool2d(layer.kernel_size, layer.stride)
         case "global_avg":

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 
 class Residual(nn.Module):
-    """`short_cut(x) + branch(x)`; the short cut is x itself, or its projection.
+    """`short_cut(x) + branch(x)`; the short cut is x itself, or its projection, maybe normed.
 
     Args:
         branch: gives the shape of the result.

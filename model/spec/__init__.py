@@ -18,6 +18,7 @@ from model.spec.networks import (
     NormHere,
     Pool,
     Residual,
+    ResNet,
 )
 from model.spec.norms import (
     BareNorm,
@@ -92,6 +93,7 @@ __all__ = [
     "Part",
     "Placement",
     "Pool",
+    "ResNet",
     "Residual",
     "RunSpec",
     "Schedule",

@@ -1,4 +1,4 @@
-"""Networks: a multilayer perceptron, or layers that the user declares."""
+"""Networks: a perceptron, a residual network of a known depth, or layers that the user declares."""
 
 from typing import Annotated, Literal
 
@@ -108,4 +108,30 @@ class Layers(Part):
     )
 
 
-Network = Annotated[Mlp | Layers, Field(discriminator="kind")]
+class ResNet(Part):
+    """A residual network for images, as He et al. 2015 and torchvision lay it out."""
+
+    kind: Literal["resnet"]
+    depth: Literal[18, 20, 32, 44, 56, 110] = Field(
+        18,
+        description="Layers with weights, projections not counted: 18 has four stages, "
+        "the others (6n + 2, for CIFAR) three.",
+    )
+    stem: Literal["imagenet", "cifar"] | None = Field(
+        None,
+        description="`imagenet`: a 7 x 7 convolution of stride 2 and a max pool of stride 2; "
+        "`cifar`: a 3 x 3 convolution. null: imagenet for depth 18, cifar for the others.",
+    )
+    width: Annotated[int, Field(ge=1, le=1_024)] | None = Field(
+        None,
+        description="Channels of the first stage, doubled by every later one; "
+        "null: 64 for depth 18, 16 for the others.",
+    )
+    bias: bool = Field(
+        False,
+        description="Whether 3 x 3 and 7 x 7 convolutions have a bias; the output layer always "
+        "has, a projection never.",
+    )
+
+
+Network = Annotated[Mlp | Layers | ResNet, Field(discriminator="kind")]

@@ -35,7 +35,7 @@ def test_ready_reports_broker_and_workers(client: httpx.Client, service: Any) ->
 
 def test_capabilities_name_what_specs_may_say_and_every_limit(client: httpx.Client) -> None:
     found = client.get("/v1/capabilities").json()
-    assert found["networks"] == ["mlp", "layers"]
+    assert found["networks"] == ["mlp", "layers", "resnet"]
     assert found["norms"] == ["none", "batch", "layer", "group"]
     assert {"digits", "spirals"} <= set(found["datasets"])
     assert {"csv", "parquet", "npz", "idx", "image_zip"} == set(found["formats"])
