@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from model.findings import Finding
+from model.norms.lag import MOST_SHARE, forecast
 from model.sizes import Plan, PlannedLayer
 from model.spec import BatchNorm, Conv2d, Linear, NoNorm, RunSpec
 
@@ -11,8 +12,8 @@ FEW_VALUES = 8  # values per channel under which a batch's statistics are mostly
 FAST_MOMENTUM = 0.5  # share of the newest batch over which the running values forget the rest
 
 
-def findings(spec: RunSpec, plan: Plan) -> tuple[Finding, ...]:
-    """Every finding about the norm of a run that is about to be queued."""
+def findings(spec: RunSpec, plan: Plan, steps: int) -> tuple[Finding, ...]:
+    """Every finding about the norm of a run of `steps` steps that is about to be queued."""
     norm = spec.norm
     if isinstance(norm, NoNorm):
         return ()
@@ -26,6 +27,7 @@ def findings(spec: RunSpec, plan: Plan) -> tuple[Finding, ...]:
         *_momentum(norm),
         *(finding for finding in small if finding is not None),
         *(_redundant_bias(*pair) for pair in _biases_before_a_norm(plan.layers)),
+        *_lag(norm.momentum, steps),
     )
 
 
@@ -49,6 +51,29 @@ def _momentum(norm: BatchNorm) -> Iterator[Finding]:
             {"momentum": momentum, "usual": [0.01, FAST_MOMENTUM]},
             "Momentum is the share of the newest batch; Keras and Flax give the other share.",
         )
+
+
+def _lag(momentum: float | None, steps: int) -> Iterator[Finding]:
+    """A budget that ends before the running values have forgotten their start."""
+    told = forecast(momentum, steps)
+    if told.is_reached or momentum == 0:  # momentum 0 has a finding of its own
+        return
+    first = told.trustworthy_step
+    since = "never trustworthy" if first is None else f"trustworthy from step {first:,}"
+    yield Finding(
+        "BN_STATS_LAG",
+        "warning",
+        None,
+        {
+            "momentum": momentum,
+            "steps": steps,
+            "share_of_initial": told.share_at_end,
+            "at_most": MOST_SHARE,
+            "trustworthy_step": first,
+        },
+        f"Eval mode is {since}: train longer, raise norm.momentum, or after the run send "
+        'POST /v1/checkpoints/{id}/recalibrate {"method": "precise"}.',
+    )
 
 
 def _small_batch(layer: PlannedLayer, batch_size: int) -> Finding | None:

@@ -121,7 +121,7 @@ def check(spec: RunSpec, facts: Facts, limits: Limits) -> Checked:
         validation_rows=validation,
         test_rows=test,
         memory=memory,
-        findings=findings(spec, planned),
+        findings=findings(spec, planned, steps),
     )
 
 

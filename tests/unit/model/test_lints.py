@@ -10,9 +10,9 @@ from model.plan import plan
 def found(make_spec, make_facts):
     """Reasons with their layers, for a spec on rows of a shape."""
 
-    def run(network=None, input_shape=(64,), **fields):
+    def run(network=None, input_shape=(64,), steps=10_000, **fields):
         spec = make_spec(network, **fields)
-        return findings(spec, plan(spec, make_facts(input_shape)))
+        return findings(spec, plan(spec, make_facts(input_shape)), steps)
 
     return run
 
@@ -40,6 +40,28 @@ def test_a_momentum_of_the_other_sense_is_suspect(found, momentum, is_suspect):
     [*suspect] = found(UNBIASED, norm={"kind": "batch", "momentum": momentum})
 
     assert named(suspect) == [("BN_MOMENTUM_SUSPECT", "warning", None)] * is_suspect
+
+
+def test_a_budget_that_ends_before_the_statistics_have_learned_is_a_warning(found):
+    slow = {"kind": "batch", "momentum": 0.001}
+
+    assert found(UNBIASED, norm=slow, steps=2995) == ()
+    [lag] = found(UNBIASED, norm=slow, steps=2994)
+    assert named([lag]) == [("BN_STATS_LAG", "warning", None)]
+    assert lag.evidence["trustworthy_step"] == 2995
+    assert lag.evidence["share_of_initial"] == pytest.approx(0.999**2994)
+    assert "2,995" in lag.remedy
+
+
+def test_a_cumulative_average_never_lags(found):
+    assert found(UNBIASED, norm={"kind": "batch", "momentum": None}, steps=1) == ()
+
+
+def test_a_momentum_too_small_to_ever_move_is_said_to_lag_for_ever(found):
+    [lag] = found(UNBIASED, norm={"kind": "batch", "momentum": 1e-300}, steps=10**9)
+
+    assert lag.evidence["trustworthy_step"] is None
+    assert "never" in lag.remedy
 
 
 def test_few_values_per_channel_are_a_warning_for_each_norm(found):
@@ -104,5 +126,5 @@ def test_a_norm_that_stands_nowhere_is_a_note(found):
 
 
 def test_findings_are_json(found):
-    for finding in found(norm={"kind": "batch", "momentum": 0.9}, batch_size=4):
+    for finding in found(norm={"kind": "batch", "momentum": 0.9}, batch_size=4, steps=1):
         assert json.loads(json.dumps(finding.to_json())) == finding.to_json()
