@@ -32,7 +32,8 @@ class BatchNorm(nn.Module):
     batch is 1 / num_batches_tracked, so that the running values are plain averages.
 
     Evaluation mode puts the running values in place of the batch's and moves nothing, so a
-    row gets the same answer alone or in company, up to rounding.
+    row gets the same answer alone or in company, up to rounding. With `by_batch` set it gives
+    training mode's answer instead, still moving nothing: what a probe compares with.
 
     Args:
         num_features: C.
@@ -50,8 +51,9 @@ class BatchNorm(nn.Module):
         num_batches_tracked: batches seen in training mode.
 
     Raises:
-        ValueError: x has no channel axis, its C differs, or n is below 2 in training mode.
-        DeviationZero: eps is 0 and a channel is constant over the batch, in training mode.
+        ValueError: x has no channel axis, its C differs, or n is below 2 where the batch's own
+            statistics are taken: in training mode or with `by_batch`.
+        DeviationZero: eps is 0 and a channel is constant over the batch, there too.
 
     Ioffe and Szegedy 2015, algorithms 1 and 2: https://arxiv.org/abs/1502.03167
     """
@@ -72,6 +74,7 @@ class BatchNorm(nn.Module):
         self.num_features = num_features
         self.convention = convention
         self.momentum, self.eps = convention.momentum, convention.eps
+        self.by_batch = False  # see model.statistics.modes, which sets it for a while
         affine = convention.affine
         ones = torch.ones(num_features, device=device, dtype=dtype)
         self.weight = nn.Parameter(ones) if affine else None
@@ -98,16 +101,19 @@ class BatchNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Normalize x; in training mode also move the running values."""
         self._refuse_shape(x)
-        if not self.training:
+        if not self.training and not self.by_batch:
             return self._evaluate(x)
         momentum = self.momentum
         # The kernel's momentum is a Python number. On a GPU, 1 / num_batches_tracked would
         # have to wait for the device to become one; the formulas need not.
         if not self._trains_in_kernel or (momentum is None and x.device.type != "cpu"):
             return self._train(x)
+        if not self.training:
+            # The kernel moves what it is given. Without any it may sum in another precision.
+            return self._kernel(x, self.running_mean.clone(), self.running_var.clone(), True, 0.0)
         self.num_batches_tracked.add_(1)
         share = 1 / self.num_batches_tracked.item() if momentum is None else momentum
-        return self._kernel(x, share)
+        return self._kernel(x, self.running_mean, self.running_var, True, share)
 
     def _refuse_shape(self, x: Tensor) -> None:
         shape = x.shape
@@ -118,20 +124,21 @@ class BatchNorm(nn.Module):
                 f"expected {self.num_features} channels, got {shape[1]} "
                 f"in input of shape {tuple(shape)}"
             )
-        if self.training and x.numel() < 2 * self.num_features:
+        if x.numel() < 2 * self.num_features and (self.training or self.by_batch):
+            what = "training mode needs" if self.training else "batch statistics need"
             raise ValueError(
-                "training mode needs at least 2 values per channel, "
+                f"{what} at least 2 values per channel, "
                 f"got {x.numel() // self.num_features} in input of shape {tuple(shape)}"
             )
 
-    def _kernel(self, x: Tensor, share: float) -> Tensor:
+    def _kernel(self, x: Tensor, mean: Tensor, var: Tensor, by_batch: bool, share: float) -> Tensor:
         return torch.batch_norm(
             x,
             self.weight,
             self.bias,
-            self.running_mean,
-            self.running_var,
-            self.training,
+            mean,
+            var,
+            by_batch,
             share,
             self.eps,
             torch.backends.cudnn.enabled,
@@ -152,8 +159,9 @@ class BatchNorm(nn.Module):
             divisor = (spread * shrink + self.eps).sqrt()
         if self.eps == 0:
             refuse_zero(spread, "channel")
-        self.num_batches_tracked.add_(1)
-        self._track(mean.detach(), spread.detach())
+        if self.training:
+            self.num_batches_tracked.add_(1)
+            self._track(mean.detach(), spread.detach())
         return self._affine(wide, mean, divisor).to(x.dtype)
 
     @torch.no_grad()
@@ -169,7 +177,7 @@ class BatchNorm(nn.Module):
 
     def _evaluate(self, x: Tensor) -> Tensor:
         if self._evaluates_in_kernel:
-            return self._kernel(x, 0.0)
+            return self._kernel(x, self.running_mean, self.running_var, False, 0.0)
         if self.convention.running == "deviation":
             divisor = self.running_spread + self.eps
         else:

@@ -1,3 +1,4 @@
+import copy
 import itertools
 
 import pytest
@@ -144,6 +145,74 @@ def test_evaluation_moves_nothing(running):
 
     for name, value in layer.state_dict().items():
         assert torch.equal(value, before[name]), name
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS, ids=lambda c: "-".join(map(str, c.values())))
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize("affine", [True, False], ids=["affine", "plain"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_by_batch_gives_the_bits_of_training_mode_and_moves_nothing(
+    convention, shape, affine, dtype
+):
+    layer = norm(affine=affine, dtype=dtype, **convention)
+    if affine:
+        randomize(layer)
+    layer(draw(shape, dtype=dtype))
+    training = copy.deepcopy(layer).train()
+    layer.eval().by_batch = True
+    before = {name: value.clone() for name, value in layer.state_dict().items()}
+    x = draw(shape, 1, dtype)
+
+    assert torch.equal(layer(x), training(x))
+    with torch.inference_mode():
+        assert torch.equal(layer(x), training(x))
+
+    assert all(torch.equal(layer.state_dict()[name], before[name]) for name in before)
+    layer.by_batch = False
+    assert not torch.equal(layer(x), training(x))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("affine", [True, False], ids=["affine", "plain"])
+def test_by_batch_sums_half_precision_as_training_does(dtype, affine):
+    layer = norm(affine=affine)
+    training = copy.deepcopy(layer).train()
+    layer.eval().by_batch = True
+    x = draw((64, 5), 1).to(dtype)
+
+    assert torch.equal(layer(x), training(x))
+
+
+def test_by_batch_does_not_see_broken_running_values():
+    layer = norm()
+    training = copy.deepcopy(layer)
+    layer.running_mean.fill_(torch.nan)
+    layer.running_var.fill_(-1)
+    layer.eval().by_batch = True
+    x = draw(SHAPES["rows"])
+
+    assert torch.equal(layer(x), training(x))
+    assert layer.running_mean.isnan().all()
+
+
+def test_by_batch_changes_nothing_in_training_mode():
+    layer, plain = norm(), norm()
+    layer.by_batch = True
+    x = draw(SHAPES["rows"])
+
+    assert torch.equal(layer(x), plain(x))
+    torch.testing.assert_close(layer.state_dict(), plain.state_dict(), rtol=0, atol=0)
+
+
+def test_by_batch_needs_two_values_and_a_deviation():
+    layer = norm(running="deviation").eval()
+    layer.by_batch = True
+
+    message = r"^batch statistics need at least 2 values per channel, got 1 in input"
+    with pytest.raises(ValueError, match=message):
+        layer(torch.zeros(1, 5))
+    with pytest.raises(DeviationZero):
+        layer(torch.zeros(4, 5))
 
 
 @pytest.mark.parametrize("running", ["variance", "deviation"])
