@@ -53,6 +53,7 @@ STATUS: dict[type[Exception], int] = {
     model.CheckpointRefused: 422,
     model.ChecksumMismatch: 422,
     model.StatisticsMissing: 422,
+    model.StatisticsChanged: 422,
     model.ShapeMismatch: 422,
     model.DeviationZero: 422,
     model.ExportRefused: 422,

@@ -19,7 +19,13 @@ from torch import Tensor, nn
 from model.blocks import block_rows
 from model.data.dataset import Facts
 from model.data.scaling import Scaling
-from model.errors import CheckpointRefused, ChecksumMismatch, ShapeMismatch, StatisticsMissing
+from model.errors import (
+    CheckpointRefused,
+    ChecksumMismatch,
+    ShapeMismatch,
+    StatisticsChanged,
+    StatisticsMissing,
+)
 from model.memory import item_bytes
 from model.networks.build import build
 from model.plan import plan
@@ -54,6 +60,7 @@ class Loaded:
     block_rows: int  # rows to pass through it at once
     step: int
     statistics: str  # fingerprint, verified against the tensors
+    unknown_counters: tuple[str, ...] = ()  # as in `About`
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], about: "About") -> Written:
@@ -83,6 +90,8 @@ class About:
     facts: Facts
     scaling: Scaling
     step: int
+    #: Layers whose num_batches_tracked was not in an imported file: 0 stands for "unknown".
+    unknown_counters: tuple[str, ...] = ()
 
     def metadata(self, statistics: str) -> dict[str, str]:
         """The file's metadata: JSON text under each key."""
@@ -95,6 +104,8 @@ class About:
             "step": self.step,
             "statistics": statistics,
         }
+        if self.unknown_counters:
+            values["unknown_counters"] = self.unknown_counters
         return {name: json.dumps(value) for name, value in values.items()}
 
 
@@ -138,6 +149,7 @@ def load(path: Path, sha256: str | None = None, device: str = "cpu") -> Loaded:
     Raises:
         ChecksumMismatch, CheckpointRefused: see `read`; also another format version.
         StatisticsMissing: a norm layer's running statistics are not in the file.
+        StatisticsChanged: the running statistics are not those of the recorded fingerprint.
         ShapeMismatch: tensors that do not fit the spec's network.
     """
     tensors, metadata = read(path, sha256)
@@ -147,8 +159,11 @@ def load(path: Path, sha256: str | None = None, device: str = "cpu") -> Loaded:
     facts = Facts.from_json(metadata["facts"])
     planned = plan(spec, facts)
     network = _assemble(spec, planned, tensors).to(device)
-    if fingerprint(tensors) != metadata["statistics"]:
-        raise CheckpointRefused("the running statistics differ from their fingerprint")
+    recorded, found = metadata["statistics"], fingerprint(tensors)
+    if found != recorded:
+        raise StatisticsChanged(
+            "the running statistics differ from their fingerprint", recorded=recorded, found=found
+        )
     scaling = Scaling.from_json(metadata["scaling"])
     return Loaded(
         spec,
@@ -158,6 +173,7 @@ def load(path: Path, sha256: str | None = None, device: str = "cpu") -> Loaded:
         block_rows(planned, item_bytes(spec)),
         metadata["step"],
         metadata["statistics"],
+        tuple(metadata.get("unknown_counters", ())),
     )
 
 

@@ -8,6 +8,7 @@ ModelError                 reason, message, and every value the message used
 +-- CheckpointRefused      a file that is no whole checkpoint
     +-- ChecksumMismatch   bytes differ from the recorded sha256
     +-- StatisticsMissing  a norm layer without its running statistics
+    +-- StatisticsChanged  running statistics that are not those of their fingerprint
     +-- ShapeMismatch      tensors of another network
 +-- DeviationZero          a batch deviation of exactly 0 with eps 0
 +-- ExportRefused          a network that the asked form cannot hold, or answers otherwise in it
@@ -85,6 +86,12 @@ class StatisticsMissing(CheckpointRefused):
     """A norm layer whose running statistics are not in the file."""
 
     reason = "BN_STATS_MISSING"
+
+
+class StatisticsChanged(CheckpointRefused):
+    """The running statistics are not those that were fingerprinted."""
+
+    reason = "BN_FINGERPRINT_MISMATCH"
 
 
 class ShapeMismatch(CheckpointRefused):

@@ -15,10 +15,17 @@ from torch import nn
 
 from model.checkpoint import About, Written, load, write
 from model.data.builtin import build as build_dataset
-from model.errors import CheckpointRefused, ChecksumMismatch, ShapeMismatch, StatisticsMissing
+from model.errors import (
+    CheckpointRefused,
+    ChecksumMismatch,
+    ShapeMismatch,
+    StatisticsChanged,
+    StatisticsMissing,
+)
 from model.plan import Limits, check
 from model.predict import Predictor
 from model.spec import RunSpec
+from model.statistics.fingerprint import fingerprint
 from model.training.arrays import prepare
 from model.training.loop import Training
 
@@ -120,8 +127,10 @@ def test_statistics_that_are_not_those_of_the_fingerprint_are_refused(
     trained: Written, tmp_path: Path
 ) -> None:
     path = rewritten(trained, tmp_path / "x", lambda tensors, _: tensors["1.running_mean"].add_(1))
-    with pytest.raises(CheckpointRefused, match="fingerprint"):
+    with pytest.raises(StatisticsChanged, match="fingerprint") as refusal:
         load(path)
+    assert refusal.value.metadata["recorded"] == trained.statistics
+    assert refusal.value.metadata["found"] == fingerprint(load_file(path))
 
 
 def test_weights_of_another_network_are_refused(trained: Written, tmp_path: Path) -> None:
