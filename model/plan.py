@@ -99,7 +99,7 @@ def check(spec: RunSpec, facts: Facts, limits: Limits) -> Checked:
     Raises:
         SpecRefused: the spec cannot work with this dataset on this service.
     """
-    loss = _loss(spec, facts)
+    loss = loss_of(spec, facts)
     spec = _on_cuda(spec) if spec.precision == "bfloat16" else spec
     if spec.select == "best" and spec.split.validation == 0:
         raise SpecRefused("select", "best needs split.validation above 0")
@@ -148,7 +148,12 @@ def _refuse_outputs(layers: tuple[PlannedLayer, ...], facts: Facts) -> None:
         )
 
 
-def _loss(spec: RunSpec, facts: Facts) -> Loss:
+def loss_of(spec: RunSpec, facts: Facts) -> Loss:
+    """The loss that was asked for, or that of the dataset's task.
+
+    Raises:
+        SpecRefused: cross entropy, and the targets are numbers.
+    """
     classes = facts.task == "classification"
     if spec.loss is None:
         return Loss(kind="cross_entropy" if classes else "squared_error")
