@@ -21,22 +21,31 @@ def evaluate(network: nn.Module, kind: LossKind, part: Part, block_rows: int) ->
     try:
         with torch.inference_mode():
             logits = torch.cat([network(block) for block in part.inputs.split(block_rows)])
-            loss = loss_function(kind)(logits.double(), _as_double(part.targets)).item()
+            scores = {"loss": loss_per_row(kind, logits, part.targets)}
     finally:
         network.train(was_training)
-    scores = {"loss": loss / len(part) if kind in SUMS else loss}
     if part.classes is not None:
         scores["accuracy"] = count_correct(logits, part.classes) / len(part)
     return scores
 
 
-def count_correct(logits: Tensor, classes: Tensor) -> int:
-    """Rows whose largest logit, the lowest index on ties, is their class.
+def loss_per_row(kind: LossKind, logits: Tensor, targets: Tensor) -> float:
+    """The loss in float64, divided by the rows where its kind is a sum over them."""
+    loss = loss_function(kind)(logits.double(), _as_double(targets)).item()
+    return loss / len(logits) if kind in SUMS else loss
+
+
+def are_correct(logits: Tensor, classes: Tensor) -> Tensor:
+    """Which rows' largest logit, the lowest index on ties, is their class, (rows,) bool.
 
     A row with a logit that is not finite is wrong.
     """
-    right = (logits.argmax(1) == classes) & torch.isfinite(logits).all(1)
-    return int(right.sum().item())
+    return (logits.argmax(1) == classes) & torch.isfinite(logits).all(1)
+
+
+def count_correct(logits: Tensor, classes: Tensor) -> int:
+    """How many rows `are_correct`."""
+    return int(are_correct(logits, classes).sum().item())
 
 
 def _as_double(targets: Tensor) -> Tensor:

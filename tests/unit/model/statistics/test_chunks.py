@@ -1,0 +1,63 @@
+import pytest
+import torch
+
+from model.plan import plan
+from model.statistics.chunks import choose_rows, chunk_rows, chunks
+
+
+@pytest.mark.parametrize(
+    ("rows", "size", "lengths"),
+    [
+        (10_000, 1000, [1000] * 10),
+        (2999, 1000, [1000, 1999]),
+        (1000, 1000, [1000]),
+        (999, 1000, [999]),
+        (1, 1000, [1]),
+        (100, 32, [32, 32, 36]),
+        (5, 1, [1] * 5),
+    ],
+)
+def test_a_short_last_chunk_is_merged(rows, size, lengths):
+    pieces = chunks(torch.arange(rows), size)
+
+    assert [len(piece) for piece in pieces] == lengths
+    assert torch.equal(torch.cat(pieces), torch.arange(rows))
+
+
+def test_rows_are_a_permutation_that_equal_states_repeat():
+    first, again = (choose_rows(50, torch.Generator().manual_seed(1)) for _ in range(2))
+    other = choose_rows(50, torch.Generator().manual_seed(2))
+
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert torch.equal(first.sort().values, torch.arange(50))
+
+
+def test_at_most_ten_thousand_rows_are_chosen_from_all():
+    rows = choose_rows(30_000, torch.Generator().manual_seed(0))
+
+    assert len(rows.unique()) == 10_000
+    assert int(rows.max()) > 29_000
+
+
+@pytest.mark.parametrize(
+    ("side", "item_bytes", "expected"),
+    [
+        (8, 4, 1000),
+        (32, 4, 1000),
+        (32, 8, 512),  # 2^31 / (2 * 4 tensors * 64 channels * 32 * 32 positions * 8)
+        (224, 4, 32),
+    ],
+)
+def test_a_chunk_has_1000_rows_or_what_fits(make_spec, make_facts, side, item_bytes, expected):
+    layers = [
+        {"kind": "conv2d", "out_channels": 64, "kernel_size": 3, "padding": 1},
+        {"kind": "norm"},
+        {"kind": "pool", "pool": "global_avg"},
+        {"kind": "flatten"},
+        {"kind": "linear"},
+    ]
+    spec = make_spec(layers, norm={"kind": "batch"})
+    planned = plan(spec, make_facts(input_shape=(3, side, side)))
+
+    assert chunk_rows(planned, item_bytes) == expected
