@@ -60,7 +60,7 @@ class Loaded:
     block_rows: int  # rows to pass through it at once
     step: int
     statistics: str  # fingerprint, verified against the tensors
-    unknown_counters: tuple[str, ...] = ()  # as in `About`
+    unknown_age: tuple[str, ...] = ()  # as in `About`
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], about: "About") -> Written:
@@ -91,7 +91,7 @@ class About:
     scaling: Scaling
     step: int
     #: Layers whose num_batches_tracked was not in an imported file: 0 stands for "unknown".
-    unknown_counters: tuple[str, ...] = ()
+    unknown_age: tuple[str, ...] = ()
 
     def metadata(self, statistics: str) -> dict[str, str]:
         """The file's metadata: JSON text under each key."""
@@ -104,8 +104,8 @@ class About:
             "step": self.step,
             "statistics": statistics,
         }
-        if self.unknown_counters:
-            values["unknown_counters"] = self.unknown_counters
+        if self.unknown_age:
+            values["unknown_age"] = self.unknown_age
         return {name: json.dumps(value) for name, value in values.items()}
 
 
@@ -173,7 +173,7 @@ def load(path: Path, sha256: str | None = None, device: str = "cpu") -> Loaded:
         block_rows(planned, item_bytes(spec)),
         metadata["step"],
         metadata["statistics"],
-        tuple(metadata.get("unknown_counters", ())),
+        tuple(metadata.get("unknown_age", ())),
     )
 
 

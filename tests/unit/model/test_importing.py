@@ -92,7 +92,7 @@ def test_a_plain_sequence_answers_as_before(tmp_path: Path) -> None:
         expected = theirs(torch.from_numpy(rows)).numpy()
     np.testing.assert_allclose(Predictor(loaded).logits(rows), expected, rtol=0, atol=1e-6)
     assert (one.report.naming, one.report.renamed) == ("own", {})
-    assert (loaded.step, loaded.unknown_counters) == (70, ())
+    assert (loaded.step, loaded.unknown_age) == (70, ())
     assert (loaded.spec.scaling, loaded.scaling.kind) == ("none", "none")
     assert loaded.spec.loss is not None
     assert loaded.spec.loss.kind == "cross_entropy"
@@ -133,7 +133,7 @@ def test_a_missing_counter_is_told_and_its_age_stays_unknown_in_the_file(tmp_pat
         "8.projection.1.num_batches_tracked",
     )
     loaded = through_a_file(one, tmp_path)
-    assert loaded.unknown_counters == ("1", "8.projection.1")
+    assert loaded.unknown_age == ("1", "8.projection.1")
     state = loaded.network.state_dict()
     assert [int(state[name]) for name in one.report.filled] == [0, 0]
     assert int(state["4.branch.1.num_batches_tracked"]) == 321
@@ -146,7 +146,7 @@ def test_a_counter_of_0_that_is_in_the_file_is_known(tmp_path: Path) -> None:
     assert one.report.filled == ()
     written = write(tmp_path / "x", one.tensors, one.about)
     with safe_open(written.path, "pt") as file:
-        assert "unknown_counters" not in file.metadata()
+        assert "unknown_age" not in file.metadata()
 
 
 def test_a_counter_below_0_is_refused() -> None:
