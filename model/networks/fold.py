@@ -90,12 +90,18 @@ def scale_and_shift(norm: BatchNorm) -> tuple[Tensor, Tensor]:
     Returns:
         Two float64 tensors of shape (C,).
     """
-    spread = norm.running_spread.double()
-    deviation = norm.convention.running == "deviation"
-    divisor = spread + norm.eps if deviation else (spread + norm.eps).sqrt()
-    scale = divisor.reciprocal() if norm.weight is None else norm.weight.double() / divisor
+    below = divisor(norm)
+    scale = below.reciprocal() if norm.weight is None else norm.weight.double() / below
     shift = -scale * norm.running_mean.double()
     return scale, shift if norm.bias is None else shift + norm.bias.double()
+
+
+def divisor(norm: BatchNorm) -> Tensor:
+    """What the norm divides by in eval mode, (C,), float64."""
+    spread = norm.running_spread.double()
+    if norm.convention.running == "deviation":
+        return spread + norm.eps
+    return (spread + norm.eps).sqrt()
 
 
 def _before(network: nn.Module) -> dict[str, str]:
