@@ -159,6 +159,19 @@ def pair(planned) -> tuple[nn.Module, nn.Module]:
     return theirs, ours
 
 
+def test_every_layer_with_tensors_has_one_name_and_no_two_the_same(planned):
+    laid_out = planned(20)
+    names = torchvision_names(ResNet(kind="resnet", depth=20), laid_out)
+    with_tensors = {name.rpartition(".")[0] for name in build(laid_out).state_dict()}
+    assert set(names) == with_tensors
+    assert len(set(names.values())) == len(names)
+    assert [name for name in names.values() if name.startswith("layer3.0")] == [
+        *("layer3.0.conv1", "layer3.0.bn1", "layer3.0.conv2", "layer3.0.bn2"),
+        *("layer3.0.downsample.0", "layer3.0.downsample.1"),
+    ]
+    assert names[laid_out.output_name] == "fc"
+
+
 def rows(seed: int = 5) -> Tensor:
     return torch.randn(6, 3, 40, 33, generator=torch.Generator().manual_seed(seed)).double()
 
