@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from model.norms.batch import BatchNorm
 from model.statistics.fingerprint import fingerprint
+from model.statistics.modes import batch_norms
 
 
 @dataclass(frozen=True)
@@ -48,19 +49,12 @@ def norm_states(network: nn.Module) -> tuple[NormState, ...]:
     Layers whose buffers were taken away have no state: `untracked` names them. The network
     is not changed, and nothing returned shares its memory.
     """
-    return tuple(_state(*named) for named in batch_norms(network) if _is_tracked(named[1]))
+    return tuple(_state(*named) for named in batch_norms(network).items() if _is_tracked(named[1]))
 
 
 def untracked(network: nn.Module) -> tuple[str, ...]:
     """Names of the batch-norm layers that lack a running statistic."""
-    return tuple(name for name, layer in batch_norms(network) if not _is_tracked(layer))
-
-
-def batch_norms(network: nn.Module) -> tuple[tuple[str, BatchNorm], ...]:
-    """Name and module of every batch-norm layer, in network order."""
-    return tuple(
-        (name, module) for name, module in network.named_modules() if isinstance(module, BatchNorm)
-    )
+    return tuple(name for name, layer in batch_norms(network).items() if not _is_tracked(layer))
 
 
 def layer_fingerprint(name: str, layer: BatchNorm) -> str:
