@@ -1,17 +1,13 @@
 """Adaptation of running statistics to another domain, from rows without labels."""
 
-from collections.abc import Collection
-
-from torch import Tensor, nn
+from torch import nn
 
 from model.norms.batch import BatchNorm
 from model.statistics.moments import Moments
-from model.statistics.population import Statistics, layer_by_layer
+from model.statistics.population import Batches, Statistics, layer_by_layer
 
 
-def adapted(
-    network: nn.Module, batches: Collection[Tensor], source_rows: float
-) -> dict[str, Statistics]:
+def adapted(network: nn.Module, batches: Batches, source_rows: float) -> dict[str, Statistics]:
     """Mix a network's running statistics with those of target rows.
 
     For every layer, the layers before it already running on their mixed statistics:

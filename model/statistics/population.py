@@ -11,6 +11,7 @@ import contextlib
 import copy
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -48,11 +49,19 @@ class Statistics:
         layer.running_spread.copy_(self.deviation if deviates else self.variance)
 
 
+class Batches(Protocol):
+    """Batches of scaled rows that can be read again and again: a tuple, not a generator."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Tensor]: ...
+
+
 #: Makes a layer's new statistics from the moments of its input.
 Settle = Callable[[BatchNorm, Moments], Statistics]
 
 
-def precise(network: nn.Module, batches: Collection[Tensor]) -> dict[str, Statistics]:
+def precise(network: nn.Module, batches: Batches) -> dict[str, Statistics]:
     """Population statistics for eval mode, the same for every batch size.
 
     In the order of the data, a layer's statistics are the mean and M2 / (n - 1) of its input
@@ -72,9 +81,7 @@ def precise(network: nn.Module, batches: Collection[Tensor]) -> dict[str, Statis
     return layer_by_layer(network, batches, _unbiased)
 
 
-def layer_by_layer(
-    network: nn.Module, batches: Collection[Tensor], settle: Settle
-) -> dict[str, Statistics]:
+def layer_by_layer(network: nn.Module, batches: Batches, settle: Settle) -> dict[str, Statistics]:
     """Settle each layer's statistics while the layers before it run on their new ones.
 
     Args:
@@ -92,7 +99,7 @@ def layer_by_layer(
     return settled
 
 
-def pooled(network: nn.Module, batches: Collection[Tensor]) -> dict[str, Statistics]:
+def pooled(network: nn.Module, batches: Batches) -> dict[str, Statistics]:
     """The classic one-pass PreciseBN; it depends on the batch size.
 
     Every layer normalizes by the statistics of the batch at hand, as in training:
@@ -121,9 +128,7 @@ def pooled(network: nn.Module, batches: Collection[Tensor]) -> dict[str, Statist
     return {name: _settled(moments) for name, moments in merged.items()}
 
 
-def ema(
-    network: nn.Module, batches: Collection[Tensor], momentum: float | None
-) -> dict[str, Statistics]:
+def ema(network: nn.Module, batches: Batches, momentum: float | None) -> dict[str, Statistics]:
     """A running average over the batches in their order, without any share of old values.
 
     The weights are those of training, m * (1 - m)^(k - i) for batch i of k, divided by their
@@ -174,9 +179,7 @@ class _Enough(Exception):
 
 
 @torch.no_grad()
-def _gather(
-    network: nn.Module, names: Collection[str], batches: Collection[Tensor]
-) -> dict[str, Moments]:
+def _gather(network: nn.Module, names: Collection[str], batches: Batches) -> dict[str, Moments]:
     """Moments of what enters the named layers over all batches, each pass ended at the last."""
     gathered: dict[str, Moments] = {}
     with _watched(network, names, stop=True) as seen:
@@ -190,7 +193,7 @@ def _gather(
 
 
 @torch.no_grad()
-def _by_batch(network: nn.Module, batches: Collection[Tensor]) -> Iterator[dict[str, Moments]]:
+def _by_batch(network: nn.Module, batches: Batches) -> Iterator[dict[str, Moments]]:
     """Moments of every layer's input, batch by batch, normalized by that batch."""
     running = copy.deepcopy(network)
     with batch_statistics(running), _watched(running, batch_norms(running)) as seen:

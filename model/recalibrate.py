@@ -1,0 +1,166 @@
+"""New running statistics for a checkpoint, from rows; not a byte of its weights moves.
+
+It knows nothing of files or records: what comes out is a state dict and how it was made.
+"""
+
+import copy
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Literal, assert_never
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from model.checkpoint import Loaded
+from model.data.inputs import blocks
+from model.errors import InputRefused
+from model.predict import refuse_rows
+from model.statistics.adapt import adapted
+from model.statistics.convergence import CurvePoint, converge
+from model.statistics.modes import batch_norms
+from model.statistics.population import Statistics, ema, pooled, precise
+from model.statistics.row_batches import RowBatches
+
+Method = Literal["precise", "pooled", "ema", "adapt"]
+
+
+@dataclass(frozen=True)
+class Recalibration:
+    """How new statistics are made. Rows are shuffled by `seed`, whatever the method."""
+
+    method: Method = "precise"
+    batch_rows: int | None = None  # null: what fits into memory, or the run's for pooled and ema
+    seed: int = 0  # of the order of the rows, which decides pooled and ema and every curve
+    momentum: float | None = None  # of ema: share of the newest batch; None: all weigh the same
+    source_rows: float = 16.0  # of adapt: rows that the old statistics count as
+
+
+@dataclass(frozen=True)
+class Recalibrated:
+    """A network's tensors with new statistics, and what they were made from."""
+
+    tensors: dict[str, Tensor]  # state dict, copied, on the CPU
+    method: Method
+    batch_rows: int
+    seed: int
+    num_batches: int  # used; every layer's num_batches_tracked
+    num_rows: int
+    rows: str  # "sha256:...", fingerprint of the raw rows in the order in which they came
+    curve: tuple[CurvePoint, ...]  # error of the statistics against batches used
+
+
+def recalibrated(loaded: Loaded, rows: np.ndarray, asked: Recalibration) -> Recalibrated:
+    """Compute the statistics of every batch norm anew.
+
+    Args:
+        loaded: left as it is.
+        rows: (n, *input_shape) or (n, product of input_shape), raw, as in the dataset; the
+            checkpoint's own scaling is applied. Labels are not needed.
+        asked: the method and its numbers.
+
+    Raises:
+        InputRefused: the network has no batch norm; fewer than two rows (one for adapt),
+            another shape, or a value that is not finite, before or after the scaling.
+        ValueError: batches of a single row for a method that needs two, or of none.
+        DeviationZero: with pooled and ema: see `model.statistics.population`.
+    """
+    layers = batch_norms(loaded.network)
+    if not layers:
+        raise InputRefused("the network has no batch norm", layers=0)
+    least = 1 if asked.method == "adapt" else 2
+    rows = _checked(loaded, rows, least)
+    batch_rows = _batch_rows(loaded, asked, least)
+    joins = 2 if asked.method in ("pooled", "ema") else 1  # a batch of one has no variance
+    batches = RowBatches.shuffled(
+        rows, loaded.scaling, _type(loaded), batch_rows, asked.seed, joins
+    )
+    final, curve = converge(lambda some: _estimate(loaded.network, some, asked), batches, layers)
+    return Recalibrated(
+        _with_statistics(loaded.network, final, len(batches)),
+        asked.method,
+        batch_rows,
+        asked.seed,
+        len(batches),
+        len(rows),
+        rows_fingerprint(rows),
+        curve,
+    )
+
+
+def rows_fingerprint(rows: np.ndarray) -> str:
+    """ "sha256:..." over type, shape and values of raw rows, in their order."""
+    digest = hashlib.sha256(json.dumps([rows.dtype.name, list(rows.shape)]).encode())
+    for some in blocks(rows):
+        digest.update(np.ascontiguousarray(rows[some], rows.dtype.newbyteorder("<")).data)
+    return "sha256:" + digest.hexdigest()
+
+
+def _estimate(
+    network: nn.Module, batches: RowBatches, asked: Recalibration
+) -> dict[str, Statistics]:
+    match asked.method:
+        case "precise":
+            return precise(network, batches)
+        case "pooled":
+            return pooled(network, batches)
+        case "ema":
+            return ema(network, batches, asked.momentum)
+        case "adapt":
+            return adapted(network, batches, asked.source_rows)
+        case _:
+            assert_never(asked.method)
+
+
+def _batch_rows(loaded: Loaded, asked: Recalibration, least: int) -> int:
+    is_by_batch = asked.method in ("pooled", "ema")
+    default = loaded.spec.batch_size if is_by_batch else loaded.block_rows
+    batch_rows = default if asked.batch_rows is None else asked.batch_rows
+    if batch_rows < least:
+        raise ValueError(f"expected batches of at least {least} rows, got {batch_rows}")
+    return batch_rows
+
+
+def _checked(loaded: Loaded, rows: np.ndarray, least: int) -> np.ndarray:
+    """The rows in the shape of the network's inputs, every value finite before and after."""
+    shape = loaded.facts.input_shape
+    width = int(np.prod(shape))
+    if rows.ndim < 2 or rows.shape[1:] not in (shape, (width,)):
+        raise InputRefused(
+            f"expected rows of shape {list(shape)}, got inputs of shape {list(rows.shape)}",
+            expected=list(shape),
+            got=list(rows.shape),
+        )
+    if len(rows) < least:
+        raise InputRefused(f"expected at least {least} rows, got {len(rows)}", rows=len(rows))
+    rows = rows.reshape(len(rows), *shape)
+    is_finite, is_scaled = np.empty(len(rows), bool), np.empty(len(rows), bool)
+    for some in blocks(rows):
+        is_finite[some] = _all_finite(rows[some])
+        with np.errstate(over="ignore"):  # refused below, by row
+            is_scaled[some] = _all_finite(loaded.scaling.apply(rows[some], dtype=_type(loaded)))
+    refuse_rows(is_finite, "not finite")
+    refuse_rows(is_scaled, f"too large for {_type(loaded).__name__}")
+    return rows
+
+
+def _all_finite(rows: np.ndarray) -> np.ndarray:
+    finite: np.ndarray = np.isfinite(rows).reshape(len(rows), -1).all(1)
+    return finite
+
+
+def _type(loaded: Loaded) -> type[np.float32] | type[np.float64]:
+    return np.float64 if loaded.spec.precision == "float64" else np.float32
+
+
+def _with_statistics(
+    network: nn.Module, found: dict[str, Statistics], num_batches: int
+) -> dict[str, Tensor]:
+    changed = copy.deepcopy(network)
+    with torch.no_grad():
+        for name, layer in batch_norms(changed).items():
+            if name in found:
+                found[name].put_into(layer)
+                layer.num_batches_tracked.fill_(num_batches)
+    return {name: one.detach().cpu().clone() for name, one in changed.state_dict().items()}
