@@ -5,15 +5,19 @@ Torch gets one thread as well: on a small machine more of them take from the tra
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TypeVar
 
 from api.problems import Refusal
 from api.serving.answers import answer
 from api.serving.inputs import Sent, decode
 from api.serving.loaded import Networks, Stored
 from api.telemetry import Telemetry
+from model.checkpoint import Loaded
+
+T = TypeVar("T")
 
 MAX_HELD_BYTES = 512 * 2**20  # of all bodies that are read or wait
 
@@ -65,6 +69,17 @@ class Predictions:
         body = answer(predictor, stored.id, asked)
         self._telemetry.prediction(len(asked.rows), time.perf_counter() - started)
         return body
+
+    async def look(self, stored: Stored, work: Callable[[Loaded], T]) -> T:
+        """What `work` finds in a checkpoint; it must not change the network, which answers.
+
+        Raises:
+            CheckpointRefused, FileMissing: see `Networks`; and whatever `work` raises.
+        """
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(
+            self._thread, lambda: work(self._networks.get(stored).loaded)
+        )
 
     def close(self) -> None:
         """Finish what waits and end the thread."""

@@ -42,7 +42,7 @@ def facts(state: NormState, values: bool, is_age_known: bool = True) -> dict[str
     age = state.counter if is_age_known else None
     told = {
         "layer": state.name,
-        "kind": "batch_norm",
+        "kind": "batch",
         "channels": len(state.mean),
         "momentum": state.momentum,
         "eps": state.eps,

@@ -36,7 +36,7 @@ def test_it_tells_the_convention_and_the_age():
         for name in ("layer", "kind", "channels", "momentum", "eps", "affine", "running")
     } == {
         "layer": "0",
-        "kind": "batch_norm",
+        "kind": "batch",
         "channels": 3,
         "momentum": 0.25,
         "eps": 0.5,

@@ -1,0 +1,57 @@
+"""Running statistics over HTTP: the numbers in the file, told layer by layer."""
+
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import safetensors.numpy
+
+
+def path(run: dict[str, Any]) -> str:
+    return f"/v1/checkpoints/{run['checkpoint']}/statistics"
+
+
+def test_each_norm_layer_tells_its_convention_and_its_age(
+    client: httpx.Client, trained: dict[str, Any]
+) -> None:
+    found = client.get(path(trained)).json()
+    checkpoint = client.get(f"/v1/checkpoints/{trained['checkpoint']}").json()
+    assert (found["object"], found["checkpoint"]) == ("statistics", trained["checkpoint"])
+    assert found["fingerprint"] == checkpoint["statistics"]["fingerprint"]
+    [layer] = found["layers"]
+    assert (layer["layer"], layer["kind"], layer["channels"]) == ("1", "batch", 5)
+    assert (layer["momentum"], layer["eps"], layer["affine"]) == (0.1, 1e-5, True)
+    assert layer["share_of_initial"] == pytest.approx(0.9 ** layer["batches_tracked"])
+    assert (layer["window_batches"], layer["trustworthy_step"]) == (19.0, 29)
+    assert layer["fingerprint"].startswith("sha256:")
+    assert layer["values"] is None
+
+
+def test_the_vectors_are_those_of_the_file(client: httpx.Client, trained: dict[str, Any]) -> None:
+    [layer] = client.get(path(trained), params={"layer": "1", "values": "true"}).json()["layers"]
+    file = client.get(f"/v1/checkpoints/{trained['checkpoint']}/download").content
+    tensors = safetensors.numpy.load(file)
+    for name, stored in {
+        "mean": "running_mean",
+        "variance": "running_var",
+        "gain": "weight",
+    }.items():
+        expected = tensors[f"1.{stored}"].astype(np.float64)
+        assert layer["values"][name] == expected.tolist()
+        assert layer[name]["mean"] == pytest.approx(expected.mean())
+
+
+def test_a_network_without_batch_norm_has_no_layers(client: httpx.Client, service: Any) -> None:
+    assert client.get(path(service.train(norm="none"))).json()["layers"] == []
+
+
+def test_a_layer_that_is_not_there_is_named(client: httpx.Client, trained: dict[str, Any]) -> None:
+    answer = client.get(path(trained), params={"layer": "nowhere"})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["path"] == "layer"
+
+
+def test_a_checkpoint_that_is_not_there_is_404(client: httpx.Client) -> None:
+    answer = client.get(f"/v1/checkpoints/ckpt_{'0' * 32}/statistics")
+    assert (answer.status_code, answer.json()["reason"]) == (404, "CHECKPOINT_NOT_FOUND")
