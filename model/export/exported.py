@@ -5,7 +5,7 @@ It knows no file format.
 
 import json
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,7 @@ class Reference:
     """Calibration rows and what the network as trained answers to them."""
 
     inputs: Tensor  # (n, *row), scaled, of the network's type, on the CPU
-    unfolded: Tensor  # (n, outputs): what the service answers
+    unfolded: Tensor  # (n, outputs): what the service answers on a CPU
     exact: Tensor  # (n, outputs): the same network in float64
 
 
@@ -49,11 +49,13 @@ def reference(loaded: Loaded, rows: npt.NDArray[np.generic]) -> Reference:
     Raises:
         InputRefused: rows that the network cannot answer.
     """
-    unfolded = torch.from_numpy(Predictor(loaded).logits(rows))
+    # On a GPU, convolutions may round to 10 bits; what they lose must not widen what is allowed.
+    network = on_cpu(loaded.network)
+    unfolded = torch.from_numpy(Predictor(replace(loaded, network=network)).logits(rows))
     whole = rows.reshape(len(rows), *loaded.facts.input_shape)
     scaled = loaded.scaling.apply(whole, dtype=unfolded.numpy().dtype)
     inputs = torch.from_numpy(np.ascontiguousarray(scaled))
-    exact = logits(on_cpu(loaded.network).double(), inputs.double(), loaded.block_rows)
+    exact = logits(network.double(), inputs.double(), loaded.block_rows)
     return Reference(inputs, unfolded, exact)
 
 

@@ -46,6 +46,9 @@ def compare(
 ) -> Comparison:
     """Compare a folded network with the one it was made of, both in eval mode.
 
+    Compare on a CPU: a GPU's convolutions may round to 10 bits, and the error of the network as
+    trained widens what is allowed.
+
     Args:
         folded: what `fold` made.
         unfolded: the network as trained; neither is changed, nor is its mode.

@@ -140,6 +140,12 @@ def test_the_scaling_is_inside_the_graph_pixels_included(made, scaling) -> None:
         assert json.loads(exported.metadata["scaling"]) == loaded.scaling.to_json()
 
 
+@pytest.mark.parametrize("folded", [True, False])
+def test_a_residual_network_with_a_padded_pool_is_exported(made, folded) -> None:
+    loaded, rows = made({"kind": "resnet", "depth": 8, "stem": "imagenet"}, shape=(3, 32, 32))
+    assert_answers(onnx(loaded, rows, folded=folded).content, loaded, rows)
+
+
 def test_the_batch_axis_is_dynamic_and_a_row_alone_is_answered(made) -> None:
     loaded, rows = made(EVERYTHING, shape=(2, 12, 12))
     content = onnx(loaded, rows[:16]).content

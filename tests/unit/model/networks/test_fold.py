@@ -211,6 +211,16 @@ def test_norms_behind_anything_else_stay_and_are_named_in_network_order(made) ->
     assert not any(module.training for module in folded.network.modules())
 
 
+def test_every_norm_of_a_residual_network_is_folded_short_cuts_included(made) -> None:
+    network, rows = made({"kind": "resnet", "depth": 8, "stem": "imagenet"}, shape=(3, 32, 32))
+    folded = fold(network, (3, 32, 32))
+    norms = [name for name, module in network.named_modules() if isinstance(module, BatchNorm)]
+    assert [one.norm for one in folded.in_layers] == norms
+    assert sum(".projection." in name for name in norms) == 2
+    assert folded.stayed == ()
+    assert checked(folded.network, network, rows).error < 1e-5
+
+
 def test_a_linear_layer_over_another_axis_than_the_norms_keeps_its_norm(made) -> None:
     network, rows = made([{**LINEAR, "out_features": 4}, NORM, FLATTEN, LINEAR], shape=(4, 6))
     folded = fold(network, (4, 6))
