@@ -13,8 +13,8 @@ from model.sizes import Plan
 MOST_ROWS = 10_000  # of a probe
 CHUNK_ROWS = 1_000  # fewer give statistics whose own noise costs accuracy
 LEAST_CHUNK_ROWS = 32  # even of rows so wide that training takes less
-MOST_BYTES = 2 * 2**30  # that one chunk may take
-LIVE_TENSORS = 4  # a layer's input and output, a short cut, a term of a norm's formulas
+MOST_BYTES = 5 * 2**29  # that one chunk may take
+LIVE_TENSORS = 5  # a layer's input and output, a short cut, two terms of a norm's formulas
 
 
 def choose_rows(count: int, generator: torch.Generator) -> Tensor:
@@ -33,11 +33,11 @@ def chunks(rows: Tensor, size: int) -> list[Tensor]:
 
 
 def chunk_rows(planned: Plan, item_bytes: int) -> int:
-    """Rows of one chunk: 1,000, or what fits into 2 GiB where rows are very wide.
+    """Rows of one chunk: 1,000, or what fits into 2.5 GiB where rows are very wide.
 
     A chunk passes through the network at once, for its statistics are those of all its rows,
     and a merged one has up to twice the rows. Without gradients only a few tensors live at a
-    time, so the bound is on four times the widest one. Where it bites, rows are images of many
+    time, so the bound is on five times the widest one. Where it bites, rows are images of many
     positions, and a channel still has more values than 1,000 plain rows give it.
 
     Args:

@@ -45,7 +45,7 @@ def test_at_most_ten_thousand_rows_are_chosen_from_all():
     [
         (8, 4, 1000),
         (32, 4, 1000),
-        (32, 8, 512),  # 2^31 / (2 * 4 tensors * 64 channels * 32 * 32 positions * 8)
+        (32, 8, 512),  # 5 * 2^29 / (2 * 5 tensors * 64 channels * 32 * 32 positions * 8)
         (224, 4, 32),
     ],
 )

@@ -7,12 +7,15 @@ import torch
 from scipy.stats import binomtest
 from torch import nn
 
+from model.data import builtin
 from model.networks.build import build
 from model.networks.init import initialize
-from model.plan import plan
+from model.plan import Limits, check, plan
 from model.statistics.class_order import class_order
 from model.statistics.gap import Gap, Score, finding, train_eval_gap
-from model.training.arrays import Part
+from model.training.arrays import Part, prepare
+from model.training.evaluate import evaluate
+from model.training.loop import Training
 
 ROWS, CLASSES = 2500, 4  # two chunks: 1,000 and 1,500 rows
 
@@ -307,6 +310,32 @@ def test_a_poisoned_layer_is_found_although_training_mode_never_reads_it(make_ne
     found = finding(gap)
     assert found.evidence["loss"] is None
     json.dumps(found.to_json(), allow_nan=False)
+
+
+@pytest.mark.parametrize(("scaling", "is_told"), [("none", True), ("standard", False)])
+def test_stale_statistics_are_told_where_they_cost_something(make_spec, scaling, is_told):
+    dataset = builtin.build("digits")
+    spec = make_spec(
+        {"kind": "mlp", "hidden": [100], "activation": "tanh"},
+        scaling=scaling,
+        norm={"kind": "batch", "momentum": 0.001},
+        optimizer={"kind": "sgd", "lr": 0.1},
+        batch_size=32,
+        budget={"steps": 300},
+        init={"kind": "xavier_normal"},
+    )
+    checked = check(spec, dataset.facts, Limits(10**6, 10**9))
+    arrays = prepare(dataset, checked.spec, torch.device("cpu"))
+    training = Training(checked, arrays, torch.device("cpu"))
+    for _ in training.run():
+        pass
+
+    gap = train_eval_gap(training.network, "cross_entropy", arrays.test, generator())
+
+    tested = evaluate(training.network, "cross_entropy", arrays.test, 1000)
+    assert gap.running.correct == round(tested["accuracy"] * gap.rows)
+    assert (finding(gap) is not None) == is_told
+    assert (gap.points > 5) == is_told
 
 
 def of(running, batch, only_running, only_batch, rows=1000):
