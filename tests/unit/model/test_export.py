@@ -191,6 +191,23 @@ def test_what_onnxruntime_has_no_kernel_for_is_refused_by_operator(made) -> None
         onnx(loaded, rows)
 
 
+def test_more_than_a_protobuf_message_holds_is_refused_before_it_is_made(made, monkeypatch) -> None:
+    loaded, rows = made({"kind": "mlp", "hidden": [16]})
+    monkeypatch.setattr("model.export.onnx_file.MOST_BYTES", 1_000)
+    num_bytes = 4 * (12 * 16 + 16 + 16 * 5 + 5)
+    with pytest.raises(ExportRefused, match=f"{num_bytes} bytes .* at most 1000") as refusal:
+        onnx(loaded, rows)
+    assert refusal.value.metadata == {"num_bytes": num_bytes, "most_bytes": 1_000}
+
+
+def test_norms_that_were_not_to_be_folded_are_told_as_such(made) -> None:
+    loaded, rows = made({"kind": "mlp", "hidden": [16]})
+    about = onnx(loaded, rows, folded=False).metadata
+    assert json.loads(about["folded"]) == []
+    expected = [{"norm": "1", "behind": "not folded, as asked", "eps": 1e-5}]
+    assert json.loads(about["stayed"]) == expected
+
+
 def test_a_module_without_an_onnx_form_is_refused_by_name(made) -> None:
     loaded, rows = made({"kind": "mlp", "hidden": [16]})
     loaded.network[2] = nn.Hardtanh()
