@@ -34,12 +34,11 @@ class NewCheckpoint:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a checkpoint comes from."""
+    """Where a checkpoint comes from; revisions are made by `core.revisions`."""
 
     spec: dict[str, Any]
     run_id: str | None = None  # null: trained elsewhere
     epoch: int = 0  # of the claim that wrote it
-    revision_of: str | None = None  # the checkpoint whose weights these are
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,11 @@ class Checkpoint:
     weights_hash: str
     metrics: dict[str, Any]
     spec: dict[str, Any]
-    revision_of: str | None
+    revision_of: str | None  # the original, whose weights and `key` these are
+    name: str | None  # of a revision, among those of its original
+    statistics_key: str | None  # of the file with a revision's statistics alone
+    made_by: dict[str, Any] | None  # method, rows, seed of a revision
+    operation_id: str | None  # what made it
     created_at: float
 
 
@@ -77,8 +80,7 @@ _GET = select(checkpoints).where(checkpoints.c.id == bindparam("checkpoint"))
 def insert_one(connection: Connection, new: NewCheckpoint, origin: Origin) -> str:
     """Record a checkpoint and return its id. Runs add theirs by `core.claims.add_checkpoint`."""
     checkpoint_id = new_id("ckpt")
-    came = {"run_id": origin.run_id, "epoch": origin.epoch, "revision_of": origin.revision_of}
-    row = came | vars(new) | {"spec": origin.spec, "created_at": now(connection)}
+    row = vars(origin) | vars(new) | {"created_at": now(connection)}
     connection.execute(_INSERT, row | {"id": checkpoint_id})
     return checkpoint_id
 
@@ -94,7 +96,7 @@ def get(connection: Connection, checkpoint_id: str) -> Checkpoint:
     row = connection.execute(_GET, {"checkpoint": checkpoint_id}).one_or_none()
     if row is None:
         raise CheckpointNotFound()
-    return _from_row(row)
+    return from_row(row)
 
 
 def at_step(connection: Connection, run_id: str, step: int) -> Checkpoint | None:
@@ -102,15 +104,20 @@ def at_step(connection: Connection, run_id: str, step: int) -> Checkpoint | None
     trained = checkpoints.c.revision_of.is_(None)
     query = select(checkpoints).where(checkpoints.c.run_id == run_id, trained)
     row = connection.execute(query.where(checkpoints.c.step == step)).first()
-    return None if row is None else _from_row(row)
+    return None if row is None else from_row(row)
 
 
 def page(
-    connection: Connection, run_id: str | None = None, limit: int = 20, after: str | None = None
+    connection: Connection,
+    run_id: str | None = None,
+    limit: int = 20,
+    after: str | None = None,
+    revision_of: str | None = None,
 ) -> Page:
     """One page of the checkpoints of a run, or of all, newest first.
 
     Args:
+        revision_of: the original whose revisions alone are wanted.
         limit: 1 to 100.
         after: id of the last one of the page before.
 
@@ -122,33 +129,39 @@ def page(
     query = select(checkpoints).order_by(checkpoints.c.id.desc()).limit(limit + 1)
     if run_id is not None:
         query = query.where(checkpoints.c.run_id == run_id)
+    if revision_of is not None:
+        query = query.where(checkpoints.c.revision_of == revision_of)
     if after is not None:
-        query = query.where(checkpoints.c.id < _cursor(connection, run_id, after))
+        query = query.where(checkpoints.c.id < _cursor(connection, run_id, revision_of, after))
     rows = connection.execute(query).all()
-    return Page([_from_row(row) for row in rows[:limit]], len(rows) > limit)
+    return Page([from_row(row) for row in rows[:limit]], len(rows) > limit)
 
 
 def keys(connection: Connection, run_id: str) -> frozenset[str]:
-    """Every key that the records of a run name: its checkpoints and, until it ends, its resume
-    point.
+    """Every key that the records of a run name: its checkpoints, the statistics of their
+    revisions and, until it ends, its resume point.
     """
-    listed = select(checkpoints.c.key).where(checkpoints.c.run_id == run_id)
+    files = select(checkpoints.c.key, checkpoints.c.statistics_key)
+    listed = connection.execute(files.where(checkpoints.c.run_id == run_id))
     saved = select(runs.c.checkpoint_key, runs.c.resume_key).where(
         runs.c.id == run_id, runs.c.state.not_in(ENDED)
     )
-    resume = [key for row in connection.execute(saved) for key in row if key is not None]
-    return frozenset(resume) | frozenset(connection.execute(listed).scalars())
+    rows = [*listed, *connection.execute(saved)]
+    return frozenset(key for row in rows for key in row if key is not None)
 
 
-def _cursor(connection: Connection, run_id: str | None, after: str) -> str:
+def _cursor(connection: Connection, run_id: str | None, revision_of: str | None, after: str) -> str:
     try:
         found = get(connection, after)
     except CheckpointNotFound as error:
         raise BadCursor() from error
     if run_id is not None and found.run_id != run_id:
         raise BadCursor()
+    if revision_of is not None and found.revision_of != revision_of:
+        raise BadCursor()
     return found.id
 
 
-def _from_row(row: Row[Any]) -> Checkpoint:
+def from_row(row: Row[Any]) -> Checkpoint:
+    """The checkpoint of one whole row of `checkpoints`."""
     return Checkpoint(**row._mapping)

@@ -18,7 +18,7 @@ from core.database import Database
 from core.errors import BadCursor, DatasetBuiltIn, DatasetInUse, DatasetNotFound, FileMissing
 from core.files import FileStore
 from core.states import ENDED
-from core.tables import datasets, runs
+from core.tables import datasets, operations, runs
 from model.data.builtin import BUILTIN, build
 from model.data.dataset import Facts, save
 from model.spec import DATASET_NAME
@@ -130,7 +130,7 @@ def delete(connection: Connection, id_or_name: str) -> Dataset:
     Raises:
         DatasetNotFound: there is none.
         DatasetBuiltIn: it is always there.
-        DatasetInUse: a run that has not ended reads it.
+        DatasetInUse: a run or an operation that has not ended reads it.
     """
     dataset_id = get(connection, id_or_name).id
     row = _by_id(connection, dataset_id, lock=True)  # so that no run is accepted for it meanwhile
@@ -199,11 +199,13 @@ def _by_id(connection: Connection, dataset_id: str, lock: bool = False) -> Row[A
 
 
 def _refuse_in_use(connection: Connection, dataset_id: str) -> None:
-    going_on = runs.c.state.not_in([state.value for state in ENDED])
-    query = select(runs.c.id).where(runs.c.dataset_id == dataset_id, going_on).limit(1)
-    run_id = connection.execute(query).scalar()
-    if run_id is not None:
-        raise DatasetInUse(f"Run {run_id}, which has not ended, reads this dataset.", run=run_id)
+    for table, kind in ((runs, "run"), (operations, "operation")):
+        going_on = table.c.state.not_in([state.value for state in ENDED])
+        query = select(table.c.id).where(table.c.dataset_id == dataset_id, going_on).limit(1)
+        found = connection.execute(query).scalar()
+        if found is not None:
+            message = f"{kind.capitalize()} {found}, which has not ended, reads this dataset."
+            raise DatasetInUse(message, **{kind: found})
 
 
 def _from_row(row: Row[Any]) -> Dataset:

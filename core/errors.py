@@ -5,12 +5,19 @@ EvalmodeError                  reason, message, and every value the message used
 |   +-- RunNotFound
 |   +-- DatasetNotFound
 |   +-- CheckpointNotFound
+|   |   +-- RevisionNotFound   the checkpoint has no revision of this name
+|   +-- OperationNotFound
+|   +-- ModelNotFound
+|   |   +-- ModelVersionNotFound   the model has no such version or alias
 |   +-- FileMissing            a key without bytes in the file store
 +-- Conflict                   the record exists, but its present state forbids this
 |   +-- MoveForbidden          pause, resume or cancel from a state that has no such move
 |   +-- RunNotEnded            only an ended run can be deleted
 |   +-- CheckpointNotReady     the run has no checkpoint yet
-|   +-- DatasetInUse           a run that has not ended reads it
+|   +-- CheckpointInUse        a model or an operation that has not ended needs it
+|   +-- CheckpointOfRun        it goes with its run, and not alone
+|   +-- RevisionNameTaken      the checkpoint has another revision of this name
+|   +-- DatasetInUse           a run or an operation that has not ended reads it
 |   +-- DatasetBuiltIn         built-in datasets are always there, under their own names
 +-- Fenced                     the caller owns its run or operation no more: stop at once
 +-- IdempotencyMismatch        a key that was used with another body
@@ -81,6 +88,48 @@ class CheckpointNotFound(NotFound):
         super().__init__(message, **metadata)
 
 
+class RevisionNotFound(CheckpointNotFound):
+    """The checkpoint is there, but has no revision of this name."""
+
+    reason = "REVISION_NOT_FOUND"
+
+    def __init__(
+        self, message: str = "The checkpoint has no revision of this name.", **metadata: Any
+    ) -> None:
+        super().__init__(message, **metadata)
+
+
+class OperationNotFound(NotFound):
+    """No operation has this id."""
+
+    reason = "OPERATION_NOT_FOUND"
+
+    def __init__(
+        self, message: str = "There is no operation with this id.", **metadata: Any
+    ) -> None:
+        super().__init__(message, **metadata)
+
+
+class ModelNotFound(NotFound):
+    """No model has this name."""
+
+    reason = "MODEL_NOT_FOUND"
+
+    def __init__(self, message: str = "There is no model of this name.", **metadata: Any) -> None:
+        super().__init__(message, **metadata)
+
+
+class ModelVersionNotFound(ModelNotFound):
+    """The model is there, but has no such version or alias."""
+
+    reason = "MODEL_VERSION_NOT_FOUND"
+
+    def __init__(
+        self, message: str = "The model has no such version or alias.", **metadata: Any
+    ) -> None:
+        super().__init__(message, **metadata)
+
+
 class FileMissing(NotFound):
     """A record names a key, but the file store has no bytes under it."""
 
@@ -132,8 +181,53 @@ class CheckpointNotReady(Conflict):
     reason = "CHECKPOINT_NOT_READY"
 
 
+class CheckpointInUse(Conflict):
+    """What is to be deleted has a checkpoint that something else needs.
+
+    Args:
+        models: names of models whose versions serve it.
+        operations: ids of operations on it that have not ended.
+    """
+
+    reason = "CHECKPOINT_IN_USE"
+
+    def __init__(self, models: list[str], operations: list[str]) -> None:
+        told = [f"Models serve it: {', '.join(models)}; delete them first."] if models else []
+        if operations:
+            told.append(f"Operations on it have not ended: {', '.join(operations)}.")
+        super().__init__(" ".join(told), models=models, operations=operations)
+
+
+class CheckpointOfRun(Conflict):
+    """What a run trained goes with the run.
+
+    Args:
+        run_id: the run; also `metadata["run"]`.
+    """
+
+    reason = "CHECKPOINT_OF_RUN"
+
+    def __init__(self, run_id: str) -> None:
+        message = f"Run {run_id} trained this checkpoint; it is deleted with the run."
+        super().__init__(message, run=run_id)
+
+
+class RevisionNameTaken(Conflict):
+    """The checkpoint has a revision of this name.
+
+    Args:
+        checkpoint_id: that revision; also `metadata["checkpoint"]`.
+    """
+
+    reason = "REVISION_NAME_TAKEN"
+
+    def __init__(self, checkpoint_id: str) -> None:
+        message = f"Revision {checkpoint_id} has this name already."
+        super().__init__(message, checkpoint=checkpoint_id)
+
+
 class DatasetInUse(Conflict):
-    """A run that has not ended reads this dataset."""
+    """A run or an operation that has not ended reads this dataset."""
 
     reason = "DATASET_IN_USE"
 

@@ -11,11 +11,10 @@ from sqlalchemy import Connection, bindparam, exists, func, insert, select
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.sql.elements import ColumnElement
 
-from core import checkpoints, idempotency, leases
+from core import checkpoints, idempotency, leases, uses
 from core.clock import now
 from core.errors import (
     BadCursor,
-    DatasetNotFound,
     MoveForbidden,
     RunNotEnded,
     RunNotFound,
@@ -27,7 +26,7 @@ from core.leases import NEVER_STARTED
 from core.moves import change, locked
 from core.record import ResumePoint, Run, from_columns, from_row
 from core.states import State
-from core.tables import datasets, run_labels, runs
+from core.tables import run_labels, runs
 
 __all__ = ["Deleted", "Filter", "NewRun", "Page", "ResumePoint", "Run", "Submitted"]
 
@@ -91,8 +90,6 @@ class Deleted:
 
 _INSERT_RUN = insert(runs)
 _INSERT_LABELS = insert(run_labels)
-_DATASET = select(datasets.c.id).where(datasets.c.id == bindparam("dataset"))
-_SHARED_DATASET = _DATASET.with_for_update(read=True)  # stays until the run is written
 _GET = select(runs).where(runs.c.id == bindparam("run"))
 
 # Where each request leads; and where it has already led, so that repeating it is harmless.
@@ -134,8 +131,7 @@ def submit(
     earlier = idempotency.reserve(connection, asked, run_id) if asked else None
     if earlier is not None:
         return Submitted(get(connection, earlier), replayed=True)
-    if connection.execute(_SHARED_DATASET, {"dataset": new.dataset_id}).scalar() is None:
-        raise DatasetNotFound()
+    uses.hold_dataset(connection, new.dataset_id)
     leases.refuse_beyond(connection, runs, queue_limit)
     return Submitted(_insert(connection, run_id, new), replayed=False)
 
@@ -204,15 +200,18 @@ def cancel(connection: Connection, run_id: str) -> Run:
 def delete(connection: Connection, run_id: str) -> Deleted:
     """Delete an ended run with its events, points, labels, checkpoints and idempotency key.
 
-    Its files are the caller's to delete, after the commit.
+    Its checkpoints take their revisions and ended operations along. The files are the caller's
+    to delete, after the commit.
 
     Raises:
         RunNotFound: there is no such run.
         RunNotEnded: it can still change.
+        CheckpointInUse: a model serves a checkpoint of it, or an operation works on one.
     """
     run = locked(connection, run_id)
     if not run.ended:
         raise RunNotEnded(run.state)
+    uses.let_go_of_run(connection, run_id)
     keys = checkpoints.keys(connection, run_id)
     idempotency.forget(connection, run_id)
     connection.execute(sql_delete(runs).where(runs.c.id == run_id))

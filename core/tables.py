@@ -1,5 +1,7 @@
 """Records as rows. Times are seconds since 1970 as floats; the migrations build the same tables."""
 
+from typing import Any
+
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -8,6 +10,7 @@ from sqlalchemy import (
     Column,
     Double,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     MetaData,
@@ -28,6 +31,26 @@ metadata = MetaData(
 )
 
 _STATES = ", ".join(f"'{state.value}'" for state in State)
+
+
+def ownership() -> tuple[Column[Any], ...]:
+    """The columns by which `core.leases` lets a row wait and be owned."""
+    return (
+        # Whose turn it is.
+        Column("turn", Integer, nullable=False),  # 0 was interrupted and goes first
+        Column("not_before", Double, nullable=False),
+        # Who owns it: every write of an owner compares the epoch.
+        Column("epoch", Integer, nullable=False),
+        Column("attempts", Integer, nullable=False),
+        Column("worker_id", String(120)),
+        Column("host", Text),
+        Column("pid", Integer),
+        Column("pid_start", BigInteger),  # kernel ticks after boot; tells a pid from its next user
+        Column("worker_device", String(40)),
+        Column("lease_until", Double),  # on the lease clock of core.clock
+        Column("crashes", Integer, nullable=False),  # owners lost, for runs without progress
+    )
+
 
 runs = Table(
     "runs",
@@ -53,20 +76,8 @@ runs = Table(
     Column("metrics", JSON, nullable=False),  # {name: {last, best, step}}
     Column("checkpoint_id", String(40)),  # the newest one that the spec asked for
     Column("error", JSON(none_as_null=True)),
-    # Whose turn it is.
-    Column("turn", Integer, nullable=False),  # 0 was interrupted and goes first; 1 never started
-    Column("not_before", Double, nullable=False),
-    # Who owns it: every write of an owner compares the epoch.
-    Column("epoch", Integer, nullable=False),
-    Column("attempts", Integer, nullable=False),
-    Column("worker_id", String(120)),
-    Column("host", Text),
-    Column("pid", Integer),
-    Column("pid_start", BigInteger),  # kernel ticks after boot; tells a pid from its next user
-    Column("worker_device", String(40)),
-    Column("lease_until", Double),  # on the lease clock of core.clock
+    *ownership(),
     # What an interruption leaves.
-    Column("crashes", Integer, nullable=False),  # owners lost since the resume step last rose
     Column("crash_step", BigInteger),  # the resume step at the last loss
     Column("resume_step", BigInteger),
     Column("checkpoint_key", Text),
@@ -129,10 +140,74 @@ checkpoints = Table(
     Column("weights_hash", String(80), nullable=False),  # of everything but the statistics
     Column("metrics", JSON, nullable=False),
     Column("spec", JSON, nullable=False),
-    # Null for trained ones; else the checkpoint whose weights these are.
-    Column("revision_of", String(40)),
+    # What follows is null for originals. A revision has its original's weights, file and run.
+    Column("revision_of", String(40)),  # the original, which is never a revision itself
+    Column("name", String(100)),
+    Column("statistics_key", Text),  # the file with its statistics alone
+    Column("made_by", JSON(none_as_null=True)),
+    Column("operation_id", String(40)),
     Column("created_at", Double, nullable=False),
     Index("ix_checkpoints_run", "run_id", "step", "id"),
+    Index("ix_checkpoints_revision", "revision_of", "name", unique=True),
+    Index("ix_checkpoints_operation", "operation_id", unique=True),  # a repetition makes no second
+)
+
+operations = Table(
+    "operations",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("kind", String(40), nullable=False),
+    # What it works on; it goes when that goes.
+    Column("checkpoint_id", String(40), ForeignKey("checkpoints.id", ondelete="CASCADE")),
+    Column("dataset_id", String(120)),
+    Column("params", JSON, nullable=False),
+    Column("device", String(8), nullable=False),  # auto, cpu or cuda, as asked
+    Column("threads", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("progress", Double, nullable=False),  # 0 to 1
+    Column("progress_at", Double),
+    Column("result", JSON(none_as_null=True)),
+    Column("error", JSON(none_as_null=True)),
+    *ownership(),
+    Column("created_at", Double, nullable=False),
+    Column("started_at", Double),
+    Column("finished_at", Double),
+    CheckConstraint("state IN ('queued', 'running', 'succeeded', 'failed')", name="state"),
+    Index("ix_operations_queue", "state", "turn", "id", "device"),
+    Index("ix_operations_checkpoint", "checkpoint_id", "id"),
+)
+
+models = Table(
+    "models",
+    metadata,
+    Column("name", String(100), primary_key=True),
+    Column("newest", Integer, nullable=False),  # the last number given out; stays at a deletion
+    Column("created_at", Double, nullable=False),
+    Index("ix_models_created_at", "created_at", "name"),
+)
+
+model_versions = Table(
+    "model_versions",
+    metadata,
+    Column("model", String(100), ForeignKey("models.name"), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    # Without a cascade: what a model serves cannot be deleted.
+    Column("checkpoint_id", String(40), ForeignKey("checkpoints.id"), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Index("ix_model_versions_checkpoint", "checkpoint_id", "model"),
+)
+
+model_aliases = Table(
+    "model_aliases",
+    metadata,
+    Column("model", String(100), primary_key=True),
+    Column("alias", String(100), primary_key=True),
+    Column("version", Integer, nullable=False),
+    ForeignKeyConstraint(
+        ["model", "version"],
+        ["model_versions.model", "model_versions.version"],
+        ondelete="CASCADE",
+    ),
 )
 
 datasets = Table(

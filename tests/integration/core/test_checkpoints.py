@@ -34,18 +34,6 @@ def test_a_checkpoint_trained_elsewhere_reads_back(database: Database) -> None:
     assert found.spec == {"dataset": "digits"}
 
 
-def test_a_revision_is_not_what_the_run_trained(with_dataset: Database, submit: Submit) -> None:
-    run = submit()
-    trained = insert(with_dataset, run_id=run.id, epoch=1)
-    revision = insert(with_dataset, run_id=run.id, epoch=1, revision_of=trained)
-    at_step = with_dataset.read(lambda c: checkpoints.at_step(c, run.id, 7))
-    assert at_step is not None
-    assert at_step.id == trained
-    assert with_dataset.read(lambda c: checkpoints.at_step(c, run.id, 8)) is None
-    found = with_dataset.read(lambda c: checkpoints.get(c, revision))
-    assert found.revision_of == trained
-
-
 def test_pages_lead_from_the_newest_to_the_oldest(with_dataset: Database, submit: Submit) -> None:
     run, other = submit(), submit()
     mine = [insert(with_dataset, run_id=run.id) for _ in range(3)]

@@ -1,67 +1,18 @@
 """What must hold when several threads, each with connections of its own, act at one instant."""
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from itertools import pairwise
-from typing import Any
-
-import pytest
-from sqlalchemy import insert
 
 from core import claims, events, runs
 from core.claims import Owner
 from core.database import Database
-from core.errors import EvalmodeError, Fenced, MoveForbidden, QueueFull
+from core.errors import Fenced, MoveForbidden, QueueFull
 from core.idempotency import Idempotency
 from core.runs import NewRun, Run
 from core.states import Outcome, State
-from core.tables import datasets
+from tests.races import Act, Race, write
 
 NEW = NewRun({}, "sha256:1", "ds_rows", "cpu", 1, 10)
 ERROR = {"cause": "code", "reason": "R", "message": "m"}
-DATASET: dict[str, Any] = {"id": "ds_rows", "name": "rows", "format": "csv", "facts": {}}
-DATASET |= {"fingerprint": "f", "prefix": "p", "bytes": 1, "built_in": False, "created_at": 1.0}
-Act = Callable[[Database], Any]
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def actors(request: pytest.FixtureRequest) -> Iterator[list[Database]]:
-    """Eight processes' worth of access to one database."""
-    url = request.getfixturevalue(f"{request.param}_url")
-    with ExitStack() as stack:
-        opened = [stack.enter_context(Database(url)) for _ in range(8)]
-        opened[0].write(lambda c: c.execute(insert(datasets), DATASET) and None)
-        yield opened
-
-
-class Race:
-    """Threads that start each round together."""
-
-    def __init__(self, actors: Sequence[Database], threads: ThreadPoolExecutor) -> None:
-        self._actors, self._threads = actors, threads
-
-    def run(self, acts: Sequence[Act]) -> list[Any]:
-        """What each act returned, or the refusal it met."""
-        barrier = threading.Barrier(len(acts))
-
-        def act(one: Act, database: Database) -> Any:
-            barrier.wait(20)
-            try:
-                return one(database)
-            except EvalmodeError as refusal:
-                return refusal
-
-        pairs = zip(acts, self._actors, strict=False)
-        futures = [self._threads.submit(act, one, database) for one, database in pairs]
-        return [future.result(60) for future in futures]
-
-
-@pytest.fixture
-def race(actors: list[Database]) -> Iterator[Race]:
-    with ThreadPoolExecutor(len(actors)) as threads:
-        yield Race(actors, threads)
 
 
 def submit(database: Database) -> Run:
@@ -71,10 +22,6 @@ def submit(database: Database) -> Run:
 def claim(name: str, run: Run) -> Act:
     owner = Owner(name, "host", "cpu")
     return lambda d: d.write(lambda c: claims.claim(c, run.id, owner, 45), durable=False)
-
-
-def write(call: Callable[..., Any], *values: Any) -> Act:
-    return lambda d: d.write(lambda c: call(c, *values), durable=False)
 
 
 def claimed(database: Database) -> Run:
