@@ -5,13 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core import datasets, runs
+from core import datasets, operation_claims, operations, runs
 from core.database import Database
 from core.datasets import NewDataset
 from core.errors import BadCursor, DatasetBuiltIn, DatasetInUse, DatasetNotFound
 from core.files import FileStore
 from core.ids import new_id
+from core.leases import Owner
 from core.local_files import LocalFiles
+from core.operations import NewOperation
 from core.runs import Run
 from model.data.builtin import BUILTIN, build
 from model.data.dataset import Facts, load
@@ -84,6 +86,20 @@ def test_a_dataset_stays_while_a_run_may_read_it(
     assert refused.value.metadata == {"run": run.id}
     with_dataset.write(lambda c: runs.cancel(c, run.id))
     with_dataset.write(lambda c: datasets.delete(c, uploaded.id))
+
+
+def test_a_dataset_stays_while_an_operation_may_read_it(database: Database) -> None:
+    uploaded = upload(database)
+    new = NewOperation("recalibrate", {}, dataset_id=uploaded.id)
+    operation = database.write(lambda c: operations.submit(c, new, 9)).operation
+    owner = Owner("worker-1", "host-1", "cpu")
+    with pytest.raises(DatasetInUse) as refused:
+        database.write(lambda c: datasets.delete(c, uploaded.id))
+    assert refused.value.metadata == {"operation": operation.id}
+    assert operation.id in refused.value.message
+    database.write(lambda c: operation_claims.claim(c, operation.id, owner, 45))
+    database.write(lambda c: operation_claims.finish(c, operation.id, 1, {}))
+    database.write(lambda c: datasets.delete(c, uploaded.id))
 
 
 def test_pages_lead_from_the_newest_to_the_oldest(database: Database) -> None:
