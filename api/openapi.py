@@ -31,6 +31,11 @@ _HEADERS: dict[str, dict[str, str]] = {
     "Accept-Ranges": {"type": "string", "description": "`bytes`: one range may be asked for."},
     "Allow": {"type": "string", "description": "The methods that the path takes."},
     "Content-Range": {"type": "string", "description": "Which bytes of how many."},
+    "Largest-Difference": {
+        "type": "number",
+        "description": "Between its logits and those of the network as trained, as a share of "
+        "the largest logit, on rows of its dataset. The file's metadata has the whole comparison.",
+    },
     "ETag": {"type": "string", "description": "The sha256 of the file, in quotes."},
     "Idempotent-Replay": {
         "type": "string",

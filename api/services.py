@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from api.admission import Admission
+from api.exports import Exports
 from api.intake import Intake
 from api.readiness import Readiness
 from api.serving.loaded import Networks
@@ -34,6 +35,7 @@ class Services:
     readiness: Readiness
     intake: Intake
     predictions: Predictions
+    exports: Exports
     streams: Streams
     telemetry: Telemetry
 
@@ -78,6 +80,7 @@ async def opened(
             readiness=Readiness(settings, database, hints, admission),
             intake=Intake(settings, database, files),
             predictions=predictions,
+            exports=Exports(database, files),
             streams=Streams(database, settings.streams, stopping),
             telemetry=telemetry,
         )

@@ -1,13 +1,15 @@
 """Checkpoints over HTTP: list, read, download."""
 
+import hashlib
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import Field
 from sqlalchemy import Connection
 
 from api import downloads, openapi, resources
 from api.bodies import StrictRoute
+from api.exports import Format
 from api.openapi import refusals
 from api.resources import Listing, Resource, Spec, Time
 from api.routes.runs import After, Limit, RunId
@@ -32,6 +34,14 @@ _DOWNLOAD: dict[int | str, dict[str, Any]] = {
     | openapi.headers("ETag", "Accept-Ranges", "Content-Range"),
     304: {"description": "If-None-Match names this file."} | openapi.headers("ETag"),
     **refusals(404, 416),
+}
+_EXPORT: dict[int | str, dict[str, Any]] = {
+    200: {
+        **openapi.headers("ETag", "Largest-Difference"),
+        "description": "The exported file; its ETag is the sha256.",
+        "content": {downloads.MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}},
+    },
+    **refusals(404, 422),
 }
 _IF_NONE_MATCH = {"If-None-Match": "ETags that the client has; one of them is answered 304."}
 _CONDITIONS = _IF_NONE_MATCH | {
@@ -124,3 +134,30 @@ router.head(
     responses={200: _FILE, 304: _DOWNLOAD[304], **refusals(404)},
     openapi_extra=openapi.asks_with(_IF_NONE_MATCH),
 )(download)
+
+
+@router.get("/checkpoints/{checkpoint_id}/export", response_class=Response, responses=_EXPORT)
+async def export(
+    checkpoint_id: CheckpointId,
+    services: Given,
+    format: Annotated[
+        Format,
+        Query(
+            description="`onnx` takes raw rows, the scaling is inside; `safetensors_folded` is "
+            "the state dict with each batch norm put into the layer before it."
+        ),
+    ],
+) -> Response:
+    """The network in another form, compared with its eval mode before it is sent.
+
+    Where the answers are too far apart nothing is sent, and the refusal has the numbers.
+    """
+    record = await services.database.aread(lambda c: checkpoints.get(c, checkpoint_id))
+    exported = await services.exports.make(record, format)
+    ending = "onnx" if format == "onnx" else "folded.safetensors"
+    headers = {
+        "ETag": f'"{hashlib.sha256(exported.content).hexdigest()}"',
+        "Content-Disposition": f'attachment; filename="{record.id}.{ending}"',
+        "Largest-Difference": str(exported.comparison.difference),
+    }
+    return Response(exported.content, 200, headers, downloads.MEDIA_TYPE)
