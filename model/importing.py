@@ -17,13 +17,16 @@ from model.checkpoint import About
 from model.data.dataset import Facts
 from model.data.scaling import Scaling
 from model.errors import CheckpointRefused, SpecRefused
-from model.misfits import bounded, is_counter, refuse_misfits, type_name
+from model.findings import Finding
+from model.misfits import bounded, refuse_misfits, type_name
 from model.networks.build import build
 from model.plan import loss_of, plan
 from model.resnet import torchvision_names
 from model.signature import Signature
 from model.sizes import Plan
 from model.spec import ResNet, RunSpec
+from model.statistics.diagnose import diagnose
+from model.statistics.evidence import Evidence
 from model.statistics.fingerprint import is_statistic
 from model.training.arrays import dtype_of
 
@@ -39,11 +42,12 @@ class Report:
     renamed: Names  # ours by theirs, of every tensor whose name changed
     converted: dict[str, str]  # type in the file, by our name; no value changed
     filled: tuple[str, ...]  # counters that were not in the file: the age is unknown, not 0
-    nonfinite: tuple[str, ...]  # statistics that are not finite: recalibrate before serving
+    findings: tuple[Finding, ...]  # what the statistics say of themselves, as at a save
 
     def to_json(self) -> dict[str, Any]:
         """The report as JSON-ready values."""
-        return {**asdict(self), "filled": list(self.filled), "nonfinite": list(self.nonfinite)}
+        findings = [finding.to_json() for finding in self.findings]
+        return {**asdict(self), "filled": list(self.filled), "findings": findings}
 
 
 @dataclass(frozen=True)
@@ -78,18 +82,22 @@ def imported(
     Raises:
         StatisticsMissing: a running mean or spread is not among the tensors.
         ShapeMismatch: missing or unexpected tensors, other shapes or types; all are named.
-        CheckpointRefused: a weight that is not finite, or a counter below 0.
+        CheckpointRefused: a weight that is not finite.
         SpecRefused: the spec does not fit the rows, or its scaling is not the one given.
     """
     facts = rows.facts() if isinstance(rows, Signature) else rows
     planned = plan(spec, facts)
     with torch.device("meta"):
-        wanted = build(planned, dtype=dtype_of(spec)).state_dict()
+        network = build(planned, dtype=dtype_of(spec))
+    wanted = network.state_dict()
     naming, names = _naming(spec, planned, wanted, tensors)
     refuse_misfits(wanted, tensors, names)
     theirs = {ours: name for name, ours in names.items() if name in tensors}
     taken = {name: _taken(tensors, theirs, name, like) for name, like in wanted.items()}
+    _refuse_weights(taken)
+    network.load_state_dict(taken, strict=True, assign=True)
     filled = tuple(name for name in wanted if name not in theirs)
+    about = _about(spec, facts, scaling, step, filled)
     report = Report(
         naming,
         {name: ours for ours, name in theirs.items() if name != ours},
@@ -99,9 +107,8 @@ def imported(
             if tensors[name].dtype != wanted[ours].dtype
         },
         filled,
-        _refuse_values(taken),
+        diagnose(network, Evidence(unknown_age=about.unknown_age), "save"),
     )
-    about = _about(spec, facts, scaling, step, filled)
     return Imported(taken, about, report)
 
 
@@ -133,21 +140,14 @@ def _taken(
     return tensor.to("cpu", like.dtype, copy=True).contiguous()
 
 
-def _refuse_values(tensors: Mapping[str, Tensor]) -> tuple[str, ...]:
-    """Statistics that are not finite; weights that are not, no recalibration can repair."""
-    bad = [name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())]
-    weights = [name for name in bad if not is_statistic(name)]
-    _refuse_named(weights, "weights hold values that are not finite")
-    below = [name for name, tensor in tensors.items() if is_counter(name) and tensor < 0]
-    _refuse_named(below, "counters are below 0")
-    return tuple(bad)
-
-
-def _refuse_named(names: list[str], what: str) -> None:
-    if names:
-        told = bounded(names)
-        message = f"{len(names)} {what}: {', '.join(told[:8])}"
-        raise CheckpointRefused(message, names=told, count=len(names))
+def _refuse_weights(tensors: Mapping[str, Tensor]) -> None:
+    """Refuse weights that are not finite; statistics that are not can be made anew from rows."""
+    weights = (name for name in tensors if not is_statistic(name))
+    bad = [name for name in weights if not bool(tensors[name].isfinite().all())]
+    if bad:
+        told = bounded(bad)
+        message = f"{len(bad)} weights hold values that are not finite: {', '.join(told[:8])}"
+        raise CheckpointRefused(message, names=told, count=len(bad))
 
 
 def _about(

@@ -70,7 +70,7 @@ def test_a_whole_resnet_18_of_1000_classes_comes_in_and_every_new_name_is_told()
     assert report.renamed["conv1.weight"] == "0.weight"
     assert report.renamed["layer2.0.downsample.1.running_var"] == "8.projection.1.running_var"
     assert report.renamed["fc.bias"] == "22.bias"
-    assert (report.converted, report.filled, report.nonfinite) == ({}, (), ())
+    assert (report.converted, report.filled, report.findings) == ({}, (), ())
     for name, ours in report.renamed.items():
         assert torch.equal(one.tensors[ours], theirs[name])
     assert json.loads(json.dumps(report.to_json()))["naming"] == "torchvision"
@@ -149,10 +149,32 @@ def test_a_counter_of_0_that_is_in_the_file_is_known(tmp_path: Path) -> None:
         assert "unknown_age" not in file.metadata()
 
 
-def test_a_counter_below_0_is_refused() -> None:
-    state = plain().state_dict() | {"1.num_batches_tracked": torch.tensor(-1)}
-    with pytest.raises(CheckpointRefused, match=r"1 counters are below 0: 1\.num_batches_tracked"):
-        imported(state, spec(), PLAIN)
+FAULTS: dict[str, dict[str, Tensor]] = {
+    "BN_COUNTER_MISMATCH": {"1.num_batches_tracked": torch.tensor(-1)},
+    "BN_NEVER_UPDATED": {"1.num_batches_tracked": torch.tensor(0)},
+    "BN_STATS_AT_INIT": {
+        "1.running_mean": torch.zeros(7),
+        "1.running_var": torch.ones(7),
+        "1.num_batches_tracked": torch.tensor(9),
+    },
+    "BN_VAR_NEGATIVE": {
+        "1.running_var": -torch.ones(7),
+        "1.num_batches_tracked": torch.tensor(90),
+    },
+}
+
+
+@pytest.mark.parametrize(("reason", "planted"), FAULTS.items(), ids=FAULTS)
+def test_what_is_wrong_with_the_statistics_is_told(reason: str, planted: State) -> None:
+    one = imported(plain().state_dict() | planted, spec(), PLAIN)
+    errors = [finding for finding in one.report.findings if finding.severity == "error"]
+    assert [finding.reason for finding in errors] == [reason]
+
+
+def test_a_counter_that_is_not_in_the_file_never_stands_for_no_update() -> None:
+    state = without(plain().state_dict(), "1.num_batches_tracked")
+    one = imported(state, spec(), PLAIN)
+    assert (one.about.unknown_age, one.report.findings) == (("1",), ())
 
 
 @pytest.mark.parametrize("half", [torch.float16, torch.bfloat16], ids=str)
@@ -280,7 +302,9 @@ def test_statistics_that_are_not_finite_come_in_and_are_named(tmp_path: Path) ->
     state = plain().state_dict()
     state["1.running_var"][3] = float("nan")
     one = imported(state, spec(), PLAIN)
-    assert one.report.nonfinite == ("1.running_var",)
+    (finding,) = one.report.findings
+    assert (finding.reason, finding.severity, finding.layer) == ("BN_STATS_NONFINITE", "error", "1")
+    assert one.report.to_json()["findings"][0]["evidence"]["channels"] == [3]
     statistic = through_a_file(one, tmp_path).network.state_dict()["1.running_var"]
     assert bool(statistic[3].isnan())
 
