@@ -1,0 +1,134 @@
+"""Calibration against its definition, and what it promises of clean and shifted rows."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from model.blocks import MOST_ROWS
+from model.data.builtin import build as build_dataset
+from model.plan import Limits, check
+from model.spec import RunSpec
+from model.statistics.drift.reference import reference, running
+from model.statistics.drift.rows import Sums
+from model.statistics.drift.scores import channel_scores
+from model.statistics.drift.thresholds import Thresholds, calibrate, row_tables, window_sizes
+from model.training.arrays import Arrays, prepare
+from model.training.loop import Training
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize(
+    ("rows", "sizes"),
+    [
+        (255, ()),
+        (256, (32,)),
+        (511, (32,)),
+        (512, (32, 64)),
+        (10_000, (32, 64, 128, 256, 512, 1024)),
+    ],
+)
+def test_sizes_double_up_to_an_eighth_of_the_rows(rows: int, sizes: tuple[int, ...]) -> None:
+    assert window_sizes(rows) == sizes
+
+
+def test_a_threshold_is_the_stated_percentile_of_windows_drawn_one_by_one(make_network) -> None:
+    network = make_network()
+    rows = torch.randn(600, 6, generator=seeded(1))
+    found = calibrate(network, running(network), rows, 128, seeded(2))
+    assert found.sizes == (32, 64)
+    one = running(network)[0]
+    values = network[0](rows).double()
+    draws = torch.randint(600, (2_000, 64), generator=seeded(3))
+    windows = values[draws]
+    v, w = one.variance, windows.var(1)
+    both = v / w + w / v - 2 + (windows.mean(1) - one.mean) ** 2 * (1 / v + 1 / w)
+    expected = 1.25 * np.quantile((both / 4).mean(1).numpy(), 0.999)
+    assert found.by_size[64][0] == pytest.approx(expected, rel=0.15)  # other draws
+
+
+def test_equal_generators_give_equal_thresholds_and_leave_the_global_one(make_network) -> None:
+    network = make_network(norm="none").train()
+    rows = torch.randn(256, 6, generator=seeded(1))
+    references = reference(network, rows, 64)
+    state = torch.get_rng_state()
+    first = calibrate(network, references, rows, 64, seeded(2))
+    assert calibrate(network, references, rows, 64, seeded(2)) == first
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(module.training for module in network.modules())
+    assert Thresholds.from_json(json.loads(json.dumps(first.to_json()))) == first
+
+
+def test_a_layer_without_any_spread_gets_a_threshold_above_zero(make_network) -> None:
+    network = make_network(norm="none")
+    rows = torch.ones(256, 6)
+    found = calibrate(network, reference(network, rows, 64), rows, 64, seeded(1))
+    assert all(value > 0 for value in found.by_size[32])
+
+
+@pytest.mark.parametrize(("dataset", "rows"), [("digits", 143), ("breast_cancer", 45)])
+def test_a_tenth_of_a_small_training_split_is_uncalibrated(dataset: str, rows: int) -> None:
+    training, arrays = trained(dataset, 0, 50)
+    kept = arrays.train.inputs[: len(arrays.train) // 10]
+    references = running(training.network)
+    found = calibrate(training.network, references, kept, MOST_ROWS, seeded(1))
+    assert (found.rows, found.sizes, found.is_calibrated) == (rows, (), False)
+    assert found.to_json()["state"] == "uncalibrated"
+
+
+def trained(dataset: str, seed: int, steps: int) -> tuple[Training, Arrays]:
+    body: dict[str, Any] = {
+        "dataset": dataset,
+        "network": {"kind": "mlp", "hidden": [32, 32], "activation": "relu"},
+        "norm": "batch",
+        "budget": {"steps": steps},
+        "seed": seed,
+    }
+    built = build_dataset(dataset)
+    checked = check(RunSpec.model_validate(body), built.facts, Limits(10**12, 10**15))
+    arrays = prepare(built, checked.spec, torch.device("cpu"))
+    training = Training(checked, arrays, torch.device("cpu"))
+    list(training.run())
+    return training, arrays
+
+
+def alarms(
+    found: Thresholds, references: Any, tables: list[Sums], draws: Tensor, size: int
+) -> float:
+    """Share of windows, rows of `draws`, in which some layer is over its threshold."""
+    over = torch.zeros(len(draws), dtype=torch.bool)
+    for index, (one, table) in enumerate(zip(references, tables, strict=True)):
+        sums = Sums(table.first[draws].sum(1), table.second[draws].sum(1))
+        scores = channel_scores(one, *sums.moments(size)).mean(1)
+        over |= scores > found.by_size[size][index]
+    return over.double().mean().item()
+
+
+@pytest.mark.slow
+def test_clean_windows_are_quiet_and_half_a_deviation_alarms() -> None:
+    """two_class_500, 10,000 fresh rows to calibrate on and 10,000 to judge, 5 seeds."""
+    false: dict[int, list[float]] = {}
+    caught = []
+    for seed in range(5):
+        training, arrays = trained("two_class_500", seed, 600)
+        x = np.random.default_rng(seed).standard_normal((20_000, 500)).astype(np.float32)
+        fresh = torch.from_numpy(arrays.scaling.apply(x))
+        references = running(training.network)
+        found = calibrate(training.network, references, fresh[:10_000], MOST_ROWS, seeded(seed))
+        clean, _ = row_tables(training.network, references, fresh[10_000:], MOST_ROWS)
+        moved, _ = row_tables(training.network, references, fresh[10_000:] + 0.5, MOST_ROWS)
+        for size in found.sizes:
+            draws = torch.randint(10_000, (1_000, size), generator=seeded(100 + seed))
+            false.setdefault(size, []).append(alarms(found, references, clean, draws, size))
+            if size == 128:
+                caught.append(alarms(found, references, moved, draws, size))
+    for shares in false.values():
+        assert np.mean(shares) <= 0.01
+        assert max(shares) <= 0.03
+    assert np.mean(caught) >= 0.9
