@@ -11,6 +11,7 @@ from model.norms.lag import MOST_SHARE, share_left
 from model.statistics.channels import HALF_LIMIT, beyond_half, dead
 from model.statistics.evidence import Evidence, MeanAndVariance
 from model.statistics.faults import RECALIBRATE, channel_evidence
+from model.statistics.gap import WARN_POINTS
 from model.statistics.layers import NormState, layer_fingerprint, norm_states
 
 MOST_DISTANCE = 0.25  # population SDs between the means, in the median channel
@@ -72,6 +73,7 @@ def _lag(state: NormState, known: Evidence) -> Iterator[Finding]:
             "momentum": state.momentum,
             "batches_tracked": age,
             **_plain(numbers),
+            "harmless": None if known.gap_points is None else known.gap_points <= WARN_POINTS,
             "at_most": {
                 "share_of_initial": MOST_SHARE,
                 "mean_distance_sd": MOST_DISTANCE,
@@ -85,9 +87,10 @@ def _lag(state: NormState, known: Evidence) -> Iterator[Finding]:
 def _lag_remedy(gap: float | None) -> str:
     if gap is None:
         return f"Whether it costs accuracy is not known: compare after you {RECALIBRATE}."
-    if gap <= 0:
-        return "Harmless so far: eval mode is no worse than batch statistics on the held-out rows."
-    return f"Eval mode is {gap:.4g} points below batch statistics: {RECALIBRATE}."
+    told = f"eval mode is {gap:.4g} points below batch statistics on the held-out rows"
+    if gap <= WARN_POINTS:
+        return f"Harmless: {told}, and up to {WARN_POINTS:g} are no gap."
+    return f"{told[0].upper()}{told[1:]}: {RECALIBRATE}."
 
 
 def _half_range(state: NormState) -> Iterator[Finding]:

@@ -206,6 +206,7 @@ def test_a_start_that_is_not_forgotten(lagging):
     assert named(found) == [("BN_STATS_LAG", "warning", "1"), ("BN_STATS_LAG", "warning", "4")]
     assert found[0].evidence["share_of_initial"] == pytest.approx(0.999**STEPS)
     assert found[0].evidence["mean_distance_sd"] is None
+    assert found[0].evidence["harmless"] is None
     assert "/recalibrate" in found[0].remedy
 
 
@@ -224,15 +225,17 @@ def test_the_lag_carries_the_distance_to_the_population_and_the_gap(lagging):
     assert first.evidence["log_variance_ratio"] == pytest.approx(float(log_ratio), rel=1e-6)
     assert first.evidence["train_eval_gap"] == 41.5
     assert "41.5 points" in first.remedy
+    assert not first.evidence["harmless"]
 
 
-@pytest.mark.parametrize("gap", [0.0, -0.3])
+@pytest.mark.parametrize("gap", [0.0, -0.3, 1.75])
 def test_a_lag_that_costs_nothing_is_said_to_be_harmless(lagging, gap):
     network, *_ = lagging
 
     found = diagnose(network, Evidence(batches=STEPS, gap_points=gap))
 
-    assert all(one.remedy.startswith("Harmless") for one in found)
+    assert all(one.remedy.startswith("Harmless") and one.evidence["harmless"] for one in found)
+    assert f"{gap:g} points" in found[0].remedy
 
 
 @pytest.mark.parametrize(
