@@ -20,7 +20,7 @@ from model.statistics.drift.thresholds import SMALLEST, Thresholds
 MOST_WAITING = 64
 MOST_WAITING_BYTES = 4 * 2**20  # of the tensors that they hold
 UNCALIBRATED_ROWS = 4 * SMALLEST  # window of a network without thresholds
-SHARE = 0.02  # of the time, for watching
+SHARE = 0.01  # of the time, for watching
 PASS_SECONDS = 10e-6  # to note a pass, measured; and as much for each of its points
 
 
