@@ -6,7 +6,7 @@ A claim counts the run's epoch up. Every later write of that owner is a compare-
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
+from math import isfinite, nan
 from typing import Any, Literal
 
 from sqlalchemy import Connection, bindparam, case, func, null, or_, select, update
@@ -24,9 +24,9 @@ from core.record import ResumePoint, Run, from_row
 from core.runs import SPEC_VERSION
 from core.states import Outcome, State
 from core.tables import runs
-from core.told import claimed, differs, ended, failed, freed, measured, saved, training
+from core.told import claimed, differs, ended, failed, freed, measured, restored, saved, training
 
-__all__ = ["NewCheckpoint", "Owner", "Point", "Report", "ResumePoint"]
+__all__ = ["NewCheckpoint", "Owner", "Point", "Report", "Restored", "ResumePoint"]
 
 _LET_GO = {  # where a run goes when its owner lets go of it before its end
     State.RUNNING: State.QUEUED,
@@ -34,7 +34,16 @@ _LET_GO = {  # where a run goes when its owner lets go of it before its end
     State.STOPPING: State.CANCELLED,
 }
 
+GAP = "train_eval_gap"  # how the names of a checkpoint's gaps begin
 _METRICS = select(runs.c.metrics).where(runs.c.id == bindparam("run"))
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A step whose batch was taken back out of the running statistics."""
+
+    step: int
+    layers: Sequence[str]  # where a value was not finite
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,7 @@ class Report:
     points: Sequence[Point] = ()  # since the report before
     evaluated: bool = False  # held-out rows were scored, which the run's log tells
     first_step_at: float | None = None  # the claim's first step, seconds since 1970
+    restored: Sequence[Restored] = ()  # steps since the report before
 
 
 def next_queued(
@@ -115,12 +125,11 @@ def report(connection: Connection, run_id: str, epoch: int, told: Report) -> Sta
     speed = told.steps_per_second
     values: dict[str, Any] = {"step": told.step, "progress_at": now(connection)}
     values["steps_per_second"] = speed if speed is not None and isfinite(speed) else None
-    if told.points:
-        # Nobody but this owner changes the summary: it may be read before the comparison.
-        before = connection.execute(_METRICS, {"run": run_id}).scalar() or {}
-        values["metrics"] = metrics.summed(before, told.points)
+    values |= _summed(connection, run_id, told.points)
     state = keep(connection, run_id, epoch, values)
     metrics.add(connection, run_id, told.points)
+    for one in told.restored:
+        append(connection, run_id, restored(one.step, one.layers))
     if told.first_step_at is not None:
         append(connection, run_id, training(told.step, epoch, told.first_step_at))
     if told.evaluated:
@@ -179,6 +188,9 @@ def add_checkpoint(connection: Connection, run_id: str, epoch: int, new: NewChec
         Fenced: the claim is over.
     """
     run = locked_owned(connection, run_id, epoch)
+    if gaps := _gaps(new):  # written again where a resume took them back
+        keep(connection, run_id, epoch, _summed(connection, run_id, gaps))
+        metrics.add(connection, run_id, gaps)
     listed = checkpoints.at_step(connection, run_id, new.step)
     if listed is not None:
         if listed.sha256 != new.sha256:
@@ -293,6 +305,21 @@ def expired(connection: Connection, grace_seconds: float) -> list[Run]:
 def owned_by_host(connection: Connection, host: str) -> list[Run]:
     """The owned runs whose trainer is on this host, dead or alive."""
     return [from_row(row) for row in leases.owned_by_host(connection, runs, host)]
+
+
+def _summed(connection: Connection, run_id: str, points: Sequence[Point]) -> dict[str, Any]:
+    """The run's summary of metrics after more points, if there are any."""
+    if not points:
+        return {}
+    # Nobody but this owner changes the summary: it may be read before the comparison.
+    before = connection.execute(_METRICS, {"run": run_id}).scalar() or {}
+    return {"metrics": metrics.summed(before, points)}
+
+
+def _gaps(new: NewCheckpoint) -> list[Point]:
+    """What only a checkpoint is scored for: its train/eval gaps, as points of the run."""
+    found = {name: value for name, value in new.metrics.items() if name.startswith(GAP)}
+    return [Point(name, new.step, nan if value is None else value) for name, value in found.items()]
 
 
 def _claimable(connection: Connection) -> ColumnElement[bool]:

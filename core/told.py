@@ -1,5 +1,6 @@
 """What a run's log says about its owners: the words and the data of each event."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,6 +25,13 @@ def training(step: int, epoch: int, at: float) -> NewEvent:
     when = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
     data = {"step": step, "at": when.replace("+00:00", "Z"), "epoch": epoch}
     return NewEvent("training", "It took its first step.", data=data)
+
+
+def restored(step: int, layers: Sequence[str]) -> NewEvent:
+    """The batch of a step was taken back out of the running statistics."""
+    message = f"Step {step} left running statistics that are not finite; they forgot its batch."
+    data = {"step": step, "layers": list(layers)}
+    return NewEvent("statistics_restored", message, "warning", data)
 
 
 def measured(step: int, steps_per_second: float | None, metrics: dict[str, Any]) -> NewEvent:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,15 @@ from core.files import FileStore
 from model.checkpoint import About, Loaded, Written, load, read, to_bytes, write
 from model.data.dataset import Facts
 from model.errors import CheckpointRefused
+from model.memory import item_bytes
+from model.plan import plan
 from model.spec import RunSpec
+from model.statistics.chunks import chunk_rows
+from model.statistics.gap import train_eval_gap
 from model.training.arrays import Arrays, Part
 from model.training.evaluate import evaluate
 from model.training.loop import ResumePoint, Snapshot
+from model.training.randomness import stream
 from model.training.resume import Position
 from worker.assignment import Assignment, ResumeFiles
 from worker.channel import Channel
@@ -162,8 +168,29 @@ class RunAbout:
         kind, scores = self._spec.loss.kind, dict[str, float | None]()
         for name, part in self._parts():
             for key, value in evaluate(loaded.network, kind, part, loaded.block_rows).items():
-                scores[f"{name}_{key}"] = value if abs(value) < float("inf") else None
-        return scores
+                scores[f"{name}_{key}"] = _finite(value)
+        return scores | self._gap(loaded)
+
+    def _gap(self, loaded: Loaded) -> dict[str, float | None]:
+        """What eval mode costs on the test rows, or on those that stand in for them."""
+        assert self._spec.loss is not None
+        gap = train_eval_gap(
+            loaded.network,
+            self._spec.loss.kind,
+            self._parts()[-1][1],
+            stream(self._spec.seed, "gap"),  # the same rows in the same order at every step
+            chunk_rows=chunk_rows(plan(self._spec, self._facts), item_bytes(self._spec)),
+            batch_size=self._spec.batch_size,
+            attribute=False,
+        )
+        if gap is None:
+            return {}
+        known = {"": gap.points, "_batch": gap.batch_points, "_loss": gap.loss}
+        return {
+            f"train_eval_gap{end}": _finite(value)
+            for end, value in known.items()
+            if value is not None
+        }
 
     def _parts(self) -> list[tuple[str, Part]]:
         """The held-out rows; without any, the training rows under a name of their own.
@@ -175,6 +202,10 @@ class RunAbout:
         return [(n, part.cpu()) for n, part in held_out if len(part)] or [
             ("train_in_eval_mode", arrays.train.cpu())
         ]
+
+
+def _finite(value: float) -> float | None:
+    return value if isfinite(value) else None
 
 
 def read_resume(files: ResumeFiles) -> ResumePoint:

@@ -24,6 +24,7 @@ from model.errors import CheckpointRefused, ModelError
 from model.plan import Limits, check
 from model.spec import RunSpec
 from model.training.arrays import prepare
+from model.training.guard import Restored
 from model.training.loop import Happening, Point, Training
 from worker.assignment import Assignment
 from worker.channel import Channel
@@ -94,6 +95,7 @@ class Trainer:
         self.assignment, self.channel, self.lifeline = assignment, channel, lifeline
         self._points: list[Point] = []
         self._evaluated = False  # since the last report
+        self._restored: list[Restored] = []  # since then, too
         self._reported_at = self._saved_at = time.monotonic()
 
     def train(self) -> None:
@@ -143,6 +145,7 @@ class Trainer:
         now, timing = time.monotonic(), self.assignment.timing
         self._points += happening.points
         self._evaluated |= happening.evaluated
+        self._restored += happening.restored
         is_first = happening.step == self._first
         is_saving = not happening.ended and self._must_save(happening, now)
         is_late = now - self._reported_at > timing.metrics
@@ -166,7 +169,9 @@ class Trainer:
             clock=time.monotonic(),
             evaluated=self._evaluated,
             points=[asdict(point) for point in self._points],
+            restored=[asdict(one) for one in self._restored],
         )
+        self._restored = []
         self._points, self._evaluated, self._reported_at = [], False, time.monotonic()
 
     def _end(self, happening: Happening) -> None:

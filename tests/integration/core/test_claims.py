@@ -1,11 +1,12 @@
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
 from core import checkpoints, claims, events, metrics, runs
-from core.claims import NewCheckpoint, Owner, Point, Report, ResumePoint
+from core.claims import NewCheckpoint, Owner, Point, Report, Restored, ResumePoint
 from core.database import Database
 from core.errors import Fenced
 from core.ids import new_id
@@ -433,3 +434,27 @@ def test_a_run_lost_while_stopping_never_fails_as_poison(
     run = claim()
     with_dataset.write(lambda c: runs.cancel(c, run.id))
     assert lose(with_dataset, run, max_crashes=0).state is State.CANCELLED
+
+
+def test_a_batch_that_the_statistics_forgot_is_in_the_log(
+    with_dataset: Database, claim: Claim
+) -> None:
+    run = claim()
+    told = Report(9, None, restored=[Restored(7, ("1", "4"))])
+    with_dataset.write(lambda c: claims.report(c, run.id, 1, told))
+    logged = with_dataset.read(lambda c: events.after(c, run.id, 0))
+    [event] = [e for e in logged if e.type == "statistics_restored"]
+    assert (event.level, event.data) == ("warning", {"step": 7, "layers": ["1", "4"]})
+
+
+def test_a_checkpoints_gap_is_a_metric_of_the_run_also_when_it_is_written_again(
+    with_dataset: Database, claim: Claim
+) -> None:
+    run = claim()
+    new = replace(checkpoint_at(30), metrics={"test_loss": 1.0, "train_eval_gap": 4.5})
+    for _ in range(2):
+        with_dataset.write(lambda c: claims.add_checkpoint(c, run.id, 1, new))
+    found = with_dataset.read(lambda c: runs.get(c, run.id)).metrics
+    assert found == {"train_eval_gap": {"last": 4.5, "best": 4.5, "step": 30}}
+    series = with_dataset.read(lambda c: metrics.series(c, run.id, ["train_eval_gap"]))
+    assert series["train_eval_gap"].steps == [30]

@@ -86,7 +86,7 @@ def test_without_held_out_rows_the_checkpoint_is_scored_on_the_training_rows(ste
     run_id = steady.submit(dataset="gaussian_linear", norm="none", budget={"epochs": 2})
     steady.until_ended(run_id)
     (one,) = steady.database.read(lambda c: checkpoints.page(c, run_id)).data
-    assert one.metrics.keys() == {"train_in_eval_mode_loss"}
+    assert one.metrics.keys() == {"train_in_eval_mode_loss", "train_eval_gap_loss"}
     assert "metrics" in [e.type for e in steady.events(run_id)]
 
 
@@ -176,3 +176,23 @@ def test_runs_that_save_at_the_same_steps_do_not_meet(steady: Any) -> None:
     assert [run.state for run in ended] == [State.SUCCEEDED] * 6
     assert [run.attempts for run in ended] == [1] * 6
     assert len({steady.sha256(run_id) for run_id in ids}) == 6
+
+
+def test_every_checkpoint_tells_what_eval_mode_costs(steady: Any) -> None:
+    lagging = {"kind": "batch", "momentum": 0.001}
+    run_id = steady.submit(
+        norm=lagging, scaling="none", budget={"steps": 90}, checkpoint_every={"steps": 30}
+    )
+    run = steady.until_ended(run_id)
+    checkpoints = [e for e in steady.events(run_id) if e.type == "checkpoint"]
+    assert [e.data["step"] for e in checkpoints] == [30, 60, 90]
+    gap = checkpoints[-1].data["metrics"]["train_eval_gap"]
+    assert gap > 5  # points: the 0 and 1 that training began with are still most of it
+    assert run.metrics["train_eval_gap"]["last"] == gap
+    assert {"train_eval_gap_batch", "train_eval_gap_loss"} <= run.metrics.keys()
+
+
+def test_a_network_without_batch_statistics_has_no_gap(steady: Any) -> None:
+    run = steady.until_ended(steady.submit(norm="layer", budget={"steps": 20}))
+    assert run.metrics["train_eval_gap"]["last"] == 0
+    assert run.metrics["train_eval_gap_loss"]["last"] == 0
