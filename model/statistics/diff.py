@@ -16,7 +16,8 @@ def difference(first: nn.Module, second: nn.Module) -> dict[str, Any]:
 
     Per channel between N(a, v) and N(b, w), eps added to both variances:
 
-        symmetric KL = ((v - w)^2 / (v w) + (a - b)^2 (1/v + 1/w)) / 2
+        symmetric KL = (KL(p || q) + KL(q || p)) / 2
+                     = ((v - w)^2 / (v w) + (a - b)^2 (1/v + 1/w)) / 4
         z            = |a - b| / sqrt(v)
 
     Returns:
@@ -45,7 +46,7 @@ def _row(one: NormState, other: NormState) -> dict[str, Any]:
     moved = one.mean - other.mean
     v, w = one.variance + one.eps, other.variance + other.eps
     kl = _where_moved(
-        ((v - w).square() / (v * w) + moved.square() * (1 / v + 1 / w)) / 2, one, other
+        ((v - w).square() / (v * w) + moved.square() * (1 / v + 1 / w)) / 4, one, other
     )
     z = _where_moved(moved.abs() / v.sqrt(), one, other)
     numbers = {
