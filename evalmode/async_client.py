@@ -9,13 +9,14 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from pydantic import PrivateAttr
 
-from evalmode import checkpoints, datasets, runs, stream
+from evalmode import checkpoints, datasets, operations, runs, stream
 from evalmode.dressing import dressed
-from evalmode.resources import RunRecord
+from evalmode.resources import OperationRecord, RunRecord
 from evalmode.steps import Emitting, Request, Steps, fetch
 from evalmode.transport import DEFAULT_URL, Awaiting, options
 
 P = ParamSpec("P")
+R = TypeVar("R")
 T = TypeVar("T")
 
 
@@ -46,42 +47,54 @@ def each(
     return dressed(method, procedure)
 
 
-def call_run(
-    procedure: Callable[P, Steps[RunRecord]],
-) -> Callable[Concatenate["AsyncRuns", P], "Awaitable[AsyncRun]"]:
-    """A method that returns a run bound to its client."""
+def call_bound(
+    procedure: Callable[P, Steps[R]], bind: Callable[[AsyncFront, R], T]
+) -> Callable[Concatenate[AsyncFront, P], Awaitable[T]]:
+    """A method that binds what a procedure returns to its client."""
 
-    async def method(front: "AsyncRuns", /, *args: P.args, **kwargs: P.kwargs) -> "AsyncRun":
+    async def method(front: AsyncFront, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return bind(front, await front._transport.run(procedure(*args, **kwargs)))
 
     return dressed(method, procedure)
 
 
-def each_run(
-    procedure: Callable[P, Emitting[RunRecord]],
-) -> Callable[Concatenate["AsyncRuns", P], "AsyncIterator[AsyncRun]"]:
-    """A method that yields runs bound to their client."""
+def each_bound(
+    procedure: Callable[P, Emitting[R]], bind: Callable[[AsyncFront, R], T]
+) -> Callable[Concatenate[AsyncFront, P], AsyncIterator[T]]:
+    """A method that binds each value that a procedure emits to its client."""
 
-    def method(
-        front: "AsyncRuns", /, *args: P.args, **kwargs: P.kwargs
-    ) -> "AsyncIterator[AsyncRun]":
-        records = front._transport.iterate(procedure(*args, **kwargs))
-        return (bind(front, record) async for record in records)
+    def method(front: AsyncFront, /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
+        found = front._transport.iterate(procedure(*args, **kwargs))
+        return (bind(front, record) async for record in found)
 
     return dressed(method, procedure)
+
+
+def bind_run(front: AsyncFront, record: RunRecord) -> "AsyncRun":
+    """The same run, with methods that ask where it came from."""
+    run = AsyncRun.model_construct(**dict(record))
+    run._front = front
+    return run
+
+
+def bind_operation(front: AsyncFront, record: OperationRecord) -> "AsyncOperation":
+    """The same operation, with methods that ask where it came from."""
+    operation = AsyncOperation.model_construct(**dict(record))
+    operation._front = front
+    return operation
 
 
 class AsyncRuns(AsyncFront):
     """`client.runs`."""
 
-    create = call_run(runs.create)
+    create = call_bound(runs.create, bind_run)
     check = call(runs.check)
-    get = call_run(runs.get)
-    list = each_run(runs.list_all)
-    wait = call_run(runs.wait)
-    cancel = call_run(runs.cancel)
-    pause = call_run(runs.pause)
-    resume = call_run(runs.resume)
+    get = call_bound(runs.get, bind_run)
+    list = each_bound(runs.list_all, bind_run)
+    wait = call_bound(runs.wait, bind_run)
+    cancel = call_bound(runs.cancel, bind_run)
+    pause = call_bound(runs.pause, bind_run)
+    resume = call_bound(runs.resume, bind_run)
     delete = call(runs.delete)
     metrics = call(runs.metrics)
     events = each(stream.events)
@@ -90,22 +103,34 @@ class AsyncRuns(AsyncFront):
     predict_file = call(runs.predict_file)
 
 
-def of_this(
-    method: Callable[Concatenate[AsyncRuns, str, P], T],
-) -> Callable[Concatenate["AsyncRunMethods", P], T]:
-    """A method of `client.runs`, asked of the run that it is called on."""
+class AsyncOperations(AsyncFront):
+    """`client.operations`."""
 
-    def asked(run: "AsyncRunMethods", /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return method(run._runs, run.id, *args, **kwargs)
+    get = call_bound(operations.get, bind_operation)
+    list = each_bound(operations.list_all, bind_operation)
+    wait = call_bound(operations.wait, bind_operation)
+
+
+class AsyncBound:
+    """What can be asked further where it came from."""
+
+    id: str
+    _front: AsyncFront
+
+
+def of_this(
+    method: Callable[Concatenate[AsyncFront, str, P], T],
+) -> Callable[Concatenate[AsyncBound, P], T]:
+    """A method of a listing, asked of the one thing that it is called on."""
+
+    def asked(bound: AsyncBound, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return method(bound._front, bound.id, *args, **kwargs)
 
     return dressed(asked, method, without=1)
 
 
-class AsyncRunMethods:
+class AsyncRunMethods(AsyncBound):
     """What a run can be asked; the service is asked, and nothing changes here."""
-
-    id: str
-    _runs: AsyncRuns
 
     refresh = of_this(AsyncRuns.get)
     wait = of_this(AsyncRuns.wait)
@@ -122,14 +147,20 @@ class AsyncRunMethods:
 class AsyncRun(AsyncRunMethods, RunRecord):
     """A run as it was last seen, bound to its client."""
 
-    _runs: AsyncRuns = PrivateAttr()
+    _front: AsyncFront = PrivateAttr()
 
 
-def bind(front: AsyncRuns, record: RunRecord) -> AsyncRun:
-    """The same run, with methods that ask where it came from."""
-    run = AsyncRun.model_construct(**dict(record))
-    run._runs = front
-    return run
+class AsyncOperationMethods(AsyncBound):
+    """What an operation can be asked; the service is asked, and nothing changes here."""
+
+    refresh = of_this(AsyncOperations.get)
+    wait = of_this(AsyncOperations.wait)
+
+
+class AsyncOperation(AsyncOperationMethods, OperationRecord):
+    """An operation as it was last seen, bound to its client."""
+
+    _front: AsyncFront = PrivateAttr()
 
 
 class AsyncCheckpoints(AsyncFront):
@@ -162,6 +193,7 @@ class AsyncClient(AsyncFront):
     ) -> None:
         super().__init__(Awaiting(options(base_url, api_key, timeout)))
         self.runs = AsyncRuns(self._transport)
+        self.operations = AsyncOperations(self._transport)
         self.checkpoints = AsyncCheckpoints(self._transport)
         self.datasets = AsyncDatasets(self._transport)
 

@@ -10,13 +10,14 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from pydantic import PrivateAttr
 
-from evalmode import checkpoints, datasets, runs, stream
+from evalmode import checkpoints, datasets, operations, runs, stream
 from evalmode.dressing import dressed
-from evalmode.resources import RunRecord
+from evalmode.resources import OperationRecord, RunRecord
 from evalmode.steps import Emitting, Request, Steps, fetch
 from evalmode.transport import DEFAULT_URL, Blocking, options
 
 P = ParamSpec("P")
+R = TypeVar("R")
 T = TypeVar("T")
 
 
@@ -45,40 +46,54 @@ def each(procedure: Callable[P, Emitting[T]]) -> Callable[Concatenate[Front, P],
     return dressed(method, procedure)
 
 
-def call_run(
-    procedure: Callable[P, Steps[RunRecord]],
-) -> Callable[Concatenate["Runs", P], "Run"]:
-    """A method that returns a run bound to its client."""
+def call_bound(
+    procedure: Callable[P, Steps[R]], bind: Callable[[Front, R], T]
+) -> Callable[Concatenate[Front, P], T]:
+    """A method that binds what a procedure returns to its client."""
 
-    def method(front: "Runs", /, *args: P.args, **kwargs: P.kwargs) -> "Run":
+    def method(front: Front, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return bind(front, front._transport.run(procedure(*args, **kwargs)))
 
     return dressed(method, procedure)
 
 
-def each_run(
-    procedure: Callable[P, Emitting[RunRecord]],
-) -> Callable[Concatenate["Runs", P], "Iterator[Run]"]:
-    """A method that yields runs bound to their client."""
+def each_bound(
+    procedure: Callable[P, Emitting[R]], bind: Callable[[Front, R], T]
+) -> Callable[Concatenate[Front, P], Iterator[T]]:
+    """A method that binds each value that a procedure emits to its client."""
 
-    def method(front: "Runs", /, *args: P.args, **kwargs: P.kwargs) -> "Iterator[Run]":
-        records = front._transport.iterate(procedure(*args, **kwargs))
-        return (bind(front, record) for record in records)
+    def method(front: Front, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+        found = front._transport.iterate(procedure(*args, **kwargs))
+        return (bind(front, record) for record in found)
 
     return dressed(method, procedure)
+
+
+def bind_run(front: Front, record: RunRecord) -> "Run":
+    """The same run, with methods that ask where it came from."""
+    run = Run.model_construct(**dict(record))
+    run._front = front
+    return run
+
+
+def bind_operation(front: Front, record: OperationRecord) -> "Operation":
+    """The same operation, with methods that ask where it came from."""
+    operation = Operation.model_construct(**dict(record))
+    operation._front = front
+    return operation
 
 
 class Runs(Front):
     """`client.runs`."""
 
-    create = call_run(runs.create)
+    create = call_bound(runs.create, bind_run)
     check = call(runs.check)
-    get = call_run(runs.get)
-    list = each_run(runs.list_all)
-    wait = call_run(runs.wait)
-    cancel = call_run(runs.cancel)
-    pause = call_run(runs.pause)
-    resume = call_run(runs.resume)
+    get = call_bound(runs.get, bind_run)
+    list = each_bound(runs.list_all, bind_run)
+    wait = call_bound(runs.wait, bind_run)
+    cancel = call_bound(runs.cancel, bind_run)
+    pause = call_bound(runs.pause, bind_run)
+    resume = call_bound(runs.resume, bind_run)
     delete = call(runs.delete)
     metrics = call(runs.metrics)
     events = each(stream.events)
@@ -87,22 +102,34 @@ class Runs(Front):
     predict_file = call(runs.predict_file)
 
 
-def of_this(
-    method: Callable[Concatenate[Runs, str, P], T],
-) -> Callable[Concatenate["RunMethods", P], T]:
-    """A method of `client.runs`, asked of the run that it is called on."""
+class Operations(Front):
+    """`client.operations`."""
 
-    def asked(run: "RunMethods", /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return method(run._runs, run.id, *args, **kwargs)
+    get = call_bound(operations.get, bind_operation)
+    list = each_bound(operations.list_all, bind_operation)
+    wait = call_bound(operations.wait, bind_operation)
+
+
+class Bound:
+    """What can be asked further where it came from."""
+
+    id: str
+    _front: Front
+
+
+def of_this(
+    method: Callable[Concatenate[Front, str, P], T],
+) -> Callable[Concatenate[Bound, P], T]:
+    """A method of a listing, asked of the one thing that it is called on."""
+
+    def asked(bound: Bound, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return method(bound._front, bound.id, *args, **kwargs)
 
     return dressed(asked, method, without=1)
 
 
-class RunMethods:
+class RunMethods(Bound):
     """What a run can be asked; the service is asked, and nothing changes here."""
-
-    id: str
-    _runs: Runs
 
     refresh = of_this(Runs.get)
     wait = of_this(Runs.wait)
@@ -119,14 +146,20 @@ class RunMethods:
 class Run(RunMethods, RunRecord):
     """A run as it was last seen, bound to its client."""
 
-    _runs: Runs = PrivateAttr()
+    _front: Front = PrivateAttr()
 
 
-def bind(front: Runs, record: RunRecord) -> Run:
-    """The same run, with methods that ask where it came from."""
-    run = Run.model_construct(**dict(record))
-    run._runs = front
-    return run
+class OperationMethods(Bound):
+    """What an operation can be asked; the service is asked, and nothing changes here."""
+
+    refresh = of_this(Operations.get)
+    wait = of_this(Operations.wait)
+
+
+class Operation(OperationMethods, OperationRecord):
+    """An operation as it was last seen, bound to its client."""
+
+    _front: Front = PrivateAttr()
 
 
 class Checkpoints(Front):
@@ -159,6 +192,7 @@ class Client(Front):
     ) -> None:
         super().__init__(Blocking(options(base_url, api_key, timeout)))
         self.runs = Runs(self._transport)
+        self.operations = Operations(self._transport)
         self.checkpoints = Checkpoints(self._transport)
         self.datasets = Datasets(self._transport)
 

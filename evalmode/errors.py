@@ -3,7 +3,7 @@
 EvalmodeApiError          status, reason, errors, metadata
 +-- NoAnswer              no whole answer came: refused, broken or timed out
 +-- BadAnswer             an answer that is not of this service, or bytes of another checksum
-+-- WaitTimeout           `wait` gave up; the run goes on
++-- WaitTimeout           `wait` gave up; the work goes on
 +-- Refused               4xx: asking the same again will not help
 |   +-- Malformed         400 not JSON, or a bad header
 |   +-- NotAuthenticated  401 no key, or a wrong one
@@ -79,17 +79,17 @@ class BadAnswer(EvalmodeApiError):
 
 
 class WaitTimeout(EvalmodeApiError):
-    """`wait` gave up before the run ended; the run goes on.
+    """`wait` gave up before the run or operation ended; it goes on.
 
     Args:
-        run: the run as it was last seen.
+        last_seen: the run or operation as it was last seen.
         seconds: how long was waited.
     """
 
-    def __init__(self, run: Any, seconds: float) -> None:
-        detail = f"{run.id} is {run.state} after {seconds:g} s"
+    def __init__(self, last_seen: Any, seconds: float) -> None:
+        detail = f"{last_seen.id} is {last_seen.state} after {seconds:g} s"
         super().__init__(Problem(reason="WAIT_TIMEOUT", detail=detail))
-        self.run = run
+        self.last_seen = last_seen
 
 
 class Refused(EvalmodeApiError):

@@ -49,8 +49,8 @@ class MetricSummary(Resource):
     step: int | None = None
 
 
-class RunError(Resource):
-    """Why a run failed, and whose fault it was."""
+class Failure(Resource):
+    """Why a run or an operation failed, and whose fault it was."""
 
     cause: Literal["user", "infra", "code"]
     reason: str
@@ -58,7 +58,7 @@ class RunError(Resource):
 
 
 class Finding(Resource):
-    """Something that the owner of a run should know."""
+    """Something that the owner of a run or a checkpoint should know."""
 
     reason: str
     severity: Literal["error", "warning", "note"]
@@ -79,7 +79,7 @@ class RunRecord(Resource):
     progress: Progress
     metrics: Mapping[str, MetricSummary] = {}
     checkpoint: str | None = None  # id of the newest one that the spec asked for
-    error: RunError | None = None
+    error: Failure | None = None
     attempts: int = 0
     device: str | None = None
     labels: Mapping[str, str] = {}
@@ -142,6 +142,47 @@ class Checkpoint(Resource):
     statistics: StatisticsSummary
     revision_of: str | None = None
     spec: Mapping[str, Any] = {}
+
+
+class CurvePoint(Resource):
+    """How far the statistics of some of the rows are from those of all."""
+
+    batches: int
+    rows: int
+    mean_error: float | None = None
+    variance_error: float | None = None
+
+
+class OperationResult(Resource):
+    """What an operation made: a checkpoint, with its metrics before and after."""
+
+    checkpoint: str | None = None  # id of the new one
+    before: Mapping[str, Any] = {}
+    after: Mapping[str, Any] = {}
+    curve: list[CurvePoint] = []
+    findings: list[Finding] = []
+
+
+class OperationRecord(Resource):
+    """Work on a checkpoint, as the service tells it."""
+
+    id: str
+    kind: str  # recalibrate or transplant
+    state: Literal["queued", "running", "succeeded", "failed"]
+    done: bool
+    progress: float  # 0 to 1
+    checkpoint: str | None = None  # id of what it works on
+    dataset: str | None = None  # id of what it reads rows of
+    result: OperationResult | None = None  # once succeeded
+    error: Failure | None = None  # once failed
+    created_at: Time
+    started_at: Time | None = None
+    finished_at: Time | None = None
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether the state will never change again; `done`, under the name that runs have."""
+        return self.done
 
 
 class Dataset(Resource):

@@ -9,12 +9,11 @@ from urllib.parse import quote
 import numpy as np
 from pydantic import BaseModel
 
-from evalmode.errors import WaitTimeout
 from evalmode.resources import Checked, Checkpoint, Metrics, Predictions, RunRecord
-from evalmode.steps import Emitting, Request, Sleep, Steps, exchange, fetch, pages, post_json
+from evalmode.steps import Emitting, Request, Steps, exchange, fetch, pages, post_json
+from evalmode.waiting import until_ended
 
 RAW = "application/octet-stream"
-FIRST_POLL_SECONDS = 0.05  # short runs end within a second; `poll` is what the wait grows to
 
 Spec = Mapping[str, Any] | BaseModel
 Extra = Literal["probabilities", "logits"]
@@ -94,16 +93,7 @@ def wait(run: str, timeout: float | None = None, poll: float = 1.0) -> Steps[Run
     Raises:
         WaitTimeout: the run had not ended in time; it goes on.
     """
-    began = yield Sleep(0)
-    pause = FIRST_POLL_SECONDS
-    while True:
-        found = yield from get(run)
-        if found.is_ended:
-            return found
-        now = yield Sleep(min(pause, poll))
-        if timeout is not None and now - began >= timeout:
-            raise WaitTimeout(found, timeout)
-        pause *= 1.5
+    return until_ended(lambda: get(run), timeout, poll)
 
 
 def cancel(run: str) -> Steps[RunRecord]:

@@ -79,3 +79,28 @@ def make_run() -> Callable[..., dict[str, Any]]:
         }
 
     return make
+
+
+@pytest.fixture
+def make_operation() -> Callable[..., dict[str, Any]]:
+    """Makes the JSON body of an operation."""
+
+    def make(state: str = "queued", **fields: Any) -> dict[str, Any]:
+        return {
+            "id": "op_1",
+            "object": "operation",
+            "kind": "recalibrate",
+            "state": state,
+            "done": state in {"succeeded", "failed"},
+            "progress": 0.0,
+            "checkpoint": "ckpt_1",
+            "dataset": None,
+            "result": None,
+            "error": None,
+            "created_at": "2026-01-01T00:00:00Z",
+            "started_at": None,
+            "finished_at": None,
+            **fields,
+        }
+
+    return make

@@ -1,13 +1,18 @@
 import inspect
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
 import evalmode
 from evalmode import async_client, client
+from evalmode.resources import OperationRecord
 
-TWINS = ["Runs", "RunMethods", "Checkpoints", "Datasets", "Client"]
+TWINS = [
+    *("Runs", "RunMethods", "Operations", "OperationMethods"),
+    *("Checkpoints", "Datasets", "Client"),
+]
 
 
 @pytest.mark.parametrize("name", TWINS)
@@ -44,3 +49,9 @@ def test_the_client_loads_no_torch_and_no_server() -> None:
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_bound_value_keeps_what_this_version_does_not_know(make_operation: Any) -> None:
+    record = OperationRecord.model_validate(make_operation("running", colour="blue"))
+    bound = client.bind_operation(client.Client(), record)
+    assert (bound.id, bound.is_ended, bound.colour) == ("op_1", False, "blue")
