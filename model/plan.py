@@ -10,7 +10,7 @@ from typing import Any
 
 from model.batches import Batches, lay_out
 from model.data.dataset import Facts
-from model.data.split import split_sizes
+from model.data.split import Sizes, split_sizes
 from model.errors import SpecRefused
 from model.expand import expand
 from model.findings import Finding
@@ -44,9 +44,7 @@ class Checked:
     plan: Plan
     batches: Batches  # of one epoch
     steps: int  # optimizer steps of the whole budget
-    train_rows: int
-    validation_rows: int
-    test_rows: int
+    rows: Sizes  # of each part
     memory: Memory
     findings: tuple[Finding, ...]
 
@@ -105,21 +103,19 @@ def check(spec: RunSpec, facts: Facts, limits: Limits) -> Checked:
         raise SpecRefused("select", "best needs split.validation above 0")
     planned = plan(spec, facts)
     _refuse_size("parameters", planned.parameters, limits.max_parameters)
-    train, validation, test = _rows(spec, facts)
-    batches = lay_out(train, spec.batch_size, spec.tail)
+    rows = _rows(spec, facts)
+    batches = lay_out(rows.train, spec.batch_size, spec.tail)
     steps = _steps(spec, batches)
     _refuse_single_values(spec, planned, batches, steps)
     _refuse_crowds(spec, batches, steps)
-    memory = estimate(spec, facts, planned, batches, train)
+    memory = estimate(spec, facts, planned, batches, rows.train)
     _refuse_size("bytes of memory", memory.total, limits.max_memory_bytes)
     return Checked(
         spec=spec.model_copy(update={"loss": loss}),
         plan=planned,
         batches=batches,
         steps=steps,
-        train_rows=train,
-        validation_rows=validation,
-        test_rows=test,
+        rows=rows,
         memory=memory,
         findings=findings(spec, planned, steps),
     )
@@ -193,20 +189,20 @@ def _refuse_size(what: str, computed: int, limit: int) -> None:
         )
 
 
-def _rows(spec: RunSpec, facts: Facts) -> tuple[int, int, int]:
-    train, validation, test = split_sizes(facts, spec.split)
+def _rows(spec: RunSpec, facts: Facts) -> Sizes:
+    sizes = split_sizes(facts, spec.split)
     own = facts.train_rows is not None
-    _refuse_empty("split.test", test, asked=spec.split.test > 0 and not own)
-    _refuse_empty("split.validation", validation, asked=spec.split.validation > 0)
-    _refuse_empty("split", train, asked=True)
-    if spec.batch_size > train:
+    _refuse_empty("split.test", sizes.test, asked=spec.split.test > 0 and not own)
+    _refuse_empty("split.validation", sizes.validation, asked=spec.split.validation > 0)
+    _refuse_empty("split", sizes.train, asked=True)
+    if spec.batch_size > sizes.train:
         raise SpecRefused(
             "batch_size",
-            f"a batch of {spec.batch_size} rows is more than the {train} training rows",
+            f"a batch of {spec.batch_size} rows is more than the {sizes.train} training rows",
             batch_size=spec.batch_size,
-            train_rows=train,
+            train_rows=sizes.train,
         )
-    return train, validation, test
+    return sizes
 
 
 def _refuse_empty(path: str, rows: int, *, asked: bool) -> None:

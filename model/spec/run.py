@@ -27,6 +27,12 @@ class Split(Part):
         description="Fraction of all rows (of the training rows, where the dataset brings its own "
         "test rows) that `select: best` chooses on.",
     )
+    calibration: Fraction = Field(
+        0.1,
+        description="Fraction of the remaining training rows that train nothing: on them the "
+        "thresholds of drift are calibrated. Not taken where that is under 256 rows, too few to "
+        "calibrate with.",
+    )
     seed: int = Field(0, ge=0, le=MAX_SEED, description="Seed of the split alone.")
     stratify: bool = Field(True, description="Keep each class's share in every part.")
 

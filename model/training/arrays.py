@@ -32,11 +32,12 @@ class Part:
 
 @dataclass(frozen=True)
 class Arrays:
-    """Training, validation and test rows of one run, and the scaling fitted on the first."""
+    """The rows of one run by their role, and the scaling fitted on the first."""
 
     train: Part
     validation: Part
     test: Part
+    calibration: Part  # nothing is fitted to these, nor chosen by them
     scaling: Scaling
 
 
@@ -54,7 +55,9 @@ def prepare(dataset: Dataset, spec: RunSpec, device: torch.device) -> Arrays:
     def part(indices: np.ndarray) -> Part:
         return _part(dataset, indices, scaling, spec, device)
 
-    return Arrays(part(rows.train), part(rows.validation), part(rows.test), scaling)
+    return Arrays(
+        part(rows.train), part(rows.validation), part(rows.test), part(rows.calibration), scaling
+    )
 
 
 def _part(

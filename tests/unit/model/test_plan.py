@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from model.data.split import Sizes
 from model.errors import SpecRefused
 from model.plan import Limits, check, plan
 from model.spec import Span
@@ -22,7 +23,7 @@ def checked(make_spec, make_facts):
 def test_the_lengths_of_a_run_are_counted_in_steps(checked):
     run = checked(budget={"epochs": 3}, evaluate_every={"epochs": 2}, checkpoint_every={"steps": 9})
 
-    assert (run.train_rows, run.validation_rows, run.test_rows) == (1438, 0, 359)
+    assert run.rows == Sizes(1438, 0, 359, 0)
     assert (run.steps_per_epoch, run.steps) == (45, 135)
     assert (run.evaluate_every, run.checkpoint_every) == (90, 9)
 
@@ -43,13 +44,13 @@ def test_a_loss_that_was_asked_for_stays(checked):
 def test_a_dataset_s_own_test_rows_win(checked, make_facts):
     run = checked(facts=make_facts(rows=120, own=(100, 20)), split={"validation": 0.1})
 
-    assert (run.train_rows, run.validation_rows, run.test_rows) == (90, 10, 20)
+    assert run.rows == Sizes(90, 10, 20, 0)
 
 
 def test_every_row_may_train(checked, make_facts):
     run = checked(facts=make_facts(rows=100), split={"test": 0.0})
 
-    assert (run.train_rows, run.test_rows) == (100, 0)
+    assert run.rows == Sizes(100, 0, 0, 0)
 
 
 def test_memory_counts_each_purpose(checked):
@@ -155,7 +156,7 @@ REFUSALS = {
     ),
     "too many steps": (
         {"budget": {"epochs": 1_000_000}, "facts": {"rows": 100_000}},
-        ("budget.epochs", "the budget is 2500000000 steps; at most 1000000000 are allowed"),
+        ("budget.epochs", "the budget is 2250000000 steps; at most 1000000000 are allowed"),
     ),
     "groups that do not divide": (
         {"norm": {"kind": "group", "groups": 3}},

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.data.dataset import Dataset, describe
-from model.data.split import Rows, allocate, rows, split_sizes
+from model.data.split import LEAST_CALIBRATION, Rows, Sizes, allocate, rows, split_sizes
 from model.spec import Split
 
 
@@ -20,8 +20,8 @@ def divide(dataset: Dataset, **fields: object) -> Rows:
     return rows(dataset.facts, dataset.targets, Split(**fields))
 
 
-def parts_of(parts: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return parts.train, parts.validation, parts.test
+def parts_of(parts: Rows) -> tuple[np.ndarray, ...]:
+    return parts.train, parts.validation, parts.test, parts.calibration
 
 
 @st.composite
@@ -41,7 +41,7 @@ def test_sizes_are_known_without_targets_and_every_row_has_one_part(case):
     counts, own, split = case
     dataset = classified(counts, own)
     parts = parts_of(rows(dataset.facts, dataset.targets, split))
-    assert tuple(len(part) for part in parts) == split_sizes(dataset.facts, split)
+    assert Sizes(*(len(part) for part in parts)) == split_sizes(dataset.facts, split)
     np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(sum(counts)))
     for part in parts:
         assert part.dtype == np.int64
@@ -90,7 +90,7 @@ def test_shares_have_exact_margins_and_are_quotas_rounded_down_or_one_more(count
 )
 def test_fractions_are_of_all_rows_rounded_half_up(count, test, validation, sizes):
     facts = classified([count]).facts
-    assert split_sizes(facts, Split(test=test, validation=validation)) == sizes
+    assert split_sizes(facts, Split(test=test, validation=validation)) == Sizes(*sizes, 0)
 
 
 def test_the_own_test_rows_win_and_validation_comes_from_the_own_training_rows():
@@ -105,6 +105,29 @@ def test_the_own_test_rows_win_and_validation_comes_from_the_own_training_rows()
 def test_a_dataset_whose_every_row_trains_has_no_test_rows():
     parts = divide(classified([50], train_rows=50), test=0.2)
     assert (len(parts.train), len(parts.validation), len(parts.test)) == (50, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("train", "share", "calibration"),
+    [(2560, 0.1, 256), (2554, 0.1, 0), (8000, 0.1, 800), (1000, 0.5, 500), (8000, 0.0, 0)],
+)
+def test_a_share_of_the_training_rows_calibrates_where_it_is_enough(train, share, calibration):
+    facts = classified([train], train_rows=train).facts
+    sizes = split_sizes(facts, Split(calibration=share))
+    assert sizes == Sizes(train - calibration, 0, 0, calibration)
+    assert sizes.calibration == 0 or sizes.calibration >= LEAST_CALIBRATION
+
+
+@pytest.mark.parametrize("own", [None, 3800])
+def test_what_calibrates_is_taken_from_what_trains_and_from_nothing_else(own):
+    dataset = classified([1500, 2500], train_rows=own)
+    none, some = (divide(dataset, validation=0.1, calibration=share) for share in (0.0, 0.1))
+    np.testing.assert_array_equal(none.test, some.test)
+    np.testing.assert_array_equal(none.validation, some.validation)
+    together = np.sort(np.concatenate([some.train, some.calibration]))
+    np.testing.assert_array_equal(together, none.train)
+    share = np.bincount(dataset.targets[some.calibration]) / len(some.calibration)
+    np.testing.assert_allclose(share, [0.375, 0.625], atol=0.01)
 
 
 def test_a_seed_always_gives_the_same_rows_and_another_gives_others():
