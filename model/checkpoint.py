@@ -7,16 +7,17 @@ layers written by hand. Everything else is JSON text in the file's metadata.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from model.blocks import block_rows
+from model.composition import METADATA, composed, head_bytes, header, with_length
 from model.data.dataset import Facts
 from model.data.scaling import Scaling
 from model.errors import (
@@ -31,6 +32,8 @@ from model.networks.build import build
 from model.plan import plan
 from model.sizes import Plan
 from model.spec import RunSpec
+from model.statistics.drift.calibration import Calibration
+from model.statistics.evidence import Evidence
 from model.statistics.fingerprint import fingerprint, is_statistic, weights_hash
 from model.training.arrays import dtype_of
 
@@ -58,9 +61,13 @@ class Loaded:
     scaling: Scaling
     network: nn.Module
     block_rows: int  # rows to pass through it at once
-    step: int
+    about: "About"
     statistics: str  # fingerprint, verified against the tensors
-    unknown_age: tuple[str, ...] = ()  # as in `About`
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps done."""
+        return self.about.step
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], about: "About") -> Written:
@@ -68,15 +75,18 @@ def write(path: Path, tensors: Mapping[str, Tensor], about: "About") -> Written:
 
     The caller moves the file to its place: that is when it is flushed to the disk.
     """
-    statistics = fingerprint(tensors)
-    content = to_bytes(tensors, about.metadata(statistics))
+    content = to_bytes(tensors, about.metadata(fingerprint(tensors)))
     path.write_bytes(content)
+    return _written(path, tensors, content)
+
+
+def _written(path: Path, tensors: Mapping[str, Tensor], content: bytes) -> Written:
     layers = {name.rpartition(".")[0] for name in tensors if is_statistic(name)}
     return Written(
         path,
         hashlib.sha256(content).hexdigest(),
         len(content),
-        statistics,
+        fingerprint(tensors),
         weights_hash(tensors),
         len(layers),
     )
@@ -90,8 +100,18 @@ class About:
     facts: Facts
     scaling: Scaling
     step: int
+    #: Batches that every counter must say; None: that is not known.
+    batches: int | None = None
     #: Layers whose num_batches_tracked was not in an imported file: 0 stands for "unknown".
     unknown_age: tuple[str, ...] = ()
+    #: The weights are an average, on which no statistics have been measured.
+    is_averaged: bool = False
+    #: Fingerprints, by layer, of statistics that must not have moved.
+    frozen: Mapping[str, str] = field(default_factory=dict)
+    #: What drift is told by; None: nobody has calibrated.
+    drift: Calibration | None = None
+    #: How the statistics of a revision came about; JSON-ready.
+    made_by: Mapping[str, Any] | None = None
 
     def metadata(self, statistics: str) -> dict[str, str]:
         """The file's metadata: JSON text under each key."""
@@ -104,9 +124,60 @@ class About:
             "step": self.step,
             "statistics": statistics,
         }
-        if self.unknown_age:
-            values["unknown_age"] = self.unknown_age
+        known = {
+            "batches": self.batches,
+            "unknown_age": self.unknown_age or None,
+            "averaged": self.is_averaged or None,
+            "frozen": dict(self.frozen) or None,
+            "drift": self.drift and self.drift.to_json(),
+            "made_by": self.made_by,
+        }
+        values |= {name: value for name, value in known.items() if value is not None}
         return {name: json.dumps(value) for name, value in values.items()}
+
+    def evidence(self, **found: Any) -> Evidence:
+        """What a diagnosis may know of the tensors.
+
+        Args:
+            found: further fields, of what was measured.
+        """
+        return Evidence(
+            batches=self.batches,
+            unknown_age=self.unknown_age,
+            is_averaged=self.is_averaged,
+            frozen=self.frozen,
+            **found,
+        )
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, Any]) -> "About":
+        """What `metadata` wrote, as `read` gives it back."""
+        drift = metadata.get("drift")
+        return cls(
+            RunSpec.model_validate(metadata["spec"]),
+            Facts.from_json(metadata["facts"]),
+            Scaling.from_json(metadata["scaling"]),
+            metadata["step"],
+            metadata.get("batches"),
+            tuple(metadata.get("unknown_age", ())),
+            metadata.get("averaged", False),
+            metadata.get("frozen", {}),
+            None if drift is None else Calibration.from_json(drift),
+            metadata.get("made_by"),
+        )
+
+
+def write_revision(path: Path, tensors: Mapping[str, Tensor], about: About) -> Written:
+    """Write the running statistics among a network's tensors as a file of their own.
+
+    Returns:
+        What the whole is known by, which is composed of this file and the weights' own.
+    """
+    metadata = about.metadata(fingerprint(tensors))
+    whole = to_bytes(tensors, metadata)
+    own = {name: tensor for name, tensor in tensors.items() if is_statistic(name)}
+    path.write_bytes(to_bytes(own, metadata))
+    return _written(path, tensors, whole)
 
 
 def to_bytes(tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> bytes:
@@ -116,35 +187,46 @@ def to_bytes(tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> bytes:
     process; here it is sorted, so that equal checkpoints are equal files.
     """
     content = safetensors.torch.save(dict(tensors), metadata)
-    length = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + length])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + content[8 + length :]
+    length = head_bytes(content)
+    head = header(content[:length])
+    head[METADATA] = dict(sorted(head[METADATA].items()))
+    return with_length(head) + content[length:]
 
 
-def read(path: Path, sha256: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read(
+    path: Path, sha256: str | None = None, statistics: Path | None = None
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and metadata of a safetensors file of ours, copied into memory.
+
+    Args:
+        sha256: of the file, or with `statistics` of what is composed of the two.
+        statistics: a file that `write_revision` wrote, whose statistics and metadata count.
 
     Raises:
         ChecksumMismatch: the bytes are not the recorded ones.
         CheckpointRefused: not a safetensors file, or its metadata is not JSON.
     """
     content = path.read_bytes()
+    if statistics is not None:
+        content = composed(content, statistics.read_bytes())
     if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
         raise ChecksumMismatch("the file's bytes differ from what was written", sha256=sha256)
     try:
         tensors = safetensors.torch.load(content)
-        with safe_open(path, "pt") as file:
-            metadata = {name: json.loads(text) for name, text in (file.metadata() or {}).items()}
+        texts = header(content[: head_bytes(content)]).get(METADATA, {})
+        metadata = {name: json.loads(text) for name, text in texts.items()}
     except (SafetensorError, ValueError) as error:
         raise CheckpointRefused("not a readable safetensors file") from error
     return tensors, metadata
 
 
-def load(path: Path, sha256: str | None = None, device: str = "cpu") -> Loaded:
+def load(
+    path: Path, sha256: str | None = None, device: str = "cpu", statistics: Path | None = None
+) -> Loaded:
     """Load a checkpoint strictly, in eval mode, its statistics checked against their fingerprint.
+
+    Args:
+        sha256, statistics: see `read`.
 
     Raises:
         ChecksumMismatch, CheckpointRefused: see `read`; also another format version.
@@ -152,28 +234,34 @@ def load(path: Path, sha256: str | None = None, device: str = "cpu") -> Loaded:
         StatisticsChanged: the running statistics are not those of the recorded fingerprint.
         ShapeMismatch: tensors that do not fit the spec's network.
     """
-    tensors, metadata = read(path, sha256)
+    tensors, metadata = read(path, sha256, statistics)
     if metadata.get("format_version") != FORMAT_VERSION:
         raise CheckpointRefused(f"expected format version {FORMAT_VERSION}")
-    spec = RunSpec.model_validate(metadata["spec"])
-    facts = Facts.from_json(metadata["facts"])
-    planned = plan(spec, facts)
-    network = _assemble(spec, planned, tensors).to(device)
-    recorded, found = metadata["statistics"], fingerprint(tensors)
+    loaded = assembled(tensors, About.from_metadata(metadata), device)
+    recorded, found = metadata["statistics"], loaded.statistics
     if found != recorded:
         raise StatisticsChanged(
             "the running statistics differ from their fingerprint", recorded=recorded, found=found
         )
-    scaling = Scaling.from_json(metadata["scaling"])
+    return loaded
+
+
+def assembled(tensors: Mapping[str, Tensor], about: About, device: str = "cpu") -> Loaded:
+    """The checkpoint that a file of these tensors is loaded as.
+
+    Raises:
+        StatisticsMissing, ShapeMismatch: see `load`.
+    """
+    spec, facts = about.spec, about.facts
+    planned = plan(spec, facts)
     return Loaded(
         spec,
         facts,
-        scaling,
-        network,
+        about.scaling,
+        _assemble(spec, planned, tensors).to(device),
         block_rows(planned, item_bytes(spec)),
-        metadata["step"],
-        metadata["statistics"],
-        tuple(metadata.get("unknown_age", ())),
+        about,
+        fingerprint(tensors),
     )
 
 

@@ -6,7 +6,7 @@ is filled in, a counter that older files do not have, is reported and stays mark
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -26,12 +26,25 @@ from model.signature import Signature
 from model.sizes import Plan
 from model.spec import ResNet, RunSpec
 from model.statistics.diagnose import diagnose
-from model.statistics.evidence import Evidence
 from model.statistics.fingerprint import is_statistic
 from model.training.arrays import dtype_of
 
 Naming = Literal["own", "torchvision"]
 Names = dict[str, str]  # of a tensor: ours by theirs
+
+#: What torch's wrappers put before every name: none, DataParallel and AveragedModel, compile.
+WRAPPERS = ("", "module.", "_orig_mod.")
+AVERAGED = "n_averaged"  # the counter that torch.optim.swa_utils.AveragedModel adds
+
+
+@dataclass(frozen=True)
+class History:
+    """What is known of the training elsewhere."""
+
+    step: int = 0  # optimizer steps
+    batches: int | None = None  # that every norm layer should have counted
+    is_averaged: bool = False  # the weights are an average of several
+    frozen: Mapping[str, str] = field(default_factory=dict)  # fingerprints that must be there still
 
 
 @dataclass(frozen=True)
@@ -39,6 +52,8 @@ class Report:
     """What was done to the tensors on their way in, name by name."""
 
     naming: Naming  # whose names the file has
+    wrapper: str  # what stands before each of them: "module.", or nothing
+    averaged: bool  # whether the weights are an average, as the file or the request says
     renamed: Names  # ours by theirs, of every tensor whose name changed
     converted: dict[str, str]  # type in the file, by our name; no value changed
     filled: tuple[str, ...]  # counters that were not in the file: the age is unknown, not 0
@@ -65,19 +80,20 @@ def imported(
     rows: Facts | Signature,
     *,
     scaling: Scaling | None = None,
-    step: int = 0,
+    history: History | None = None,
 ) -> Imported:
     """Fit a foreign state dict to the network of `spec`, strictly.
 
     Names may be ours (those of a plain `torch.nn.Sequential`) or, for `kind: resnet`,
-    torchvision's. Types that the network's own type holds exactly are widened.
+    torchvision's; what a wrapper of torch puts before every name is taken off. Types that the
+    network's own type holds exactly are widened.
 
     Args:
         tensors: the whole state dict; running statistics included.
         spec: its network, norm and precision say what is expected.
         rows: a dataset of ours, or what the network takes and gives.
         scaling: as fitted elsewhere. None: inputs go in as they are (pixels divided by 255).
-        step: optimizer steps of the training elsewhere, if known.
+        history: of the training elsewhere. An AveragedModel is known by its counter.
 
     Raises:
         StatisticsMissing: a running mean or spread is not among the tensors.
@@ -90,16 +106,21 @@ def imported(
     with torch.device("meta"):
         network = build(planned, dtype=dtype_of(spec))
     wanted = network.state_dict()
-    naming, names = _naming(spec, planned, wanted, tensors)
+    history = history or History()
+    is_averaged = history.is_averaged or AVERAGED in tensors
+    tensors = {name: tensor for name, tensor in tensors.items() if name != AVERAGED}
+    (naming, wrapper), names = _naming(spec, planned, wanted, tensors)
     refuse_misfits(wanted, tensors, names)
     theirs = {ours: name for name, ours in names.items() if name in tensors}
     taken = {name: _taken(tensors, theirs, name, like) for name, like in wanted.items()}
     _refuse_weights(taken)
     network.load_state_dict(taken, strict=True, assign=True)
     filled = tuple(name for name in wanted if name not in theirs)
-    about = _about(spec, facts, scaling, step, filled)
+    about = _about(spec, facts, scaling, filled, replace(history, is_averaged=is_averaged))
     report = Report(
         naming,
+        wrapper,
+        is_averaged,
         {name: ours for ours, name in theirs.items() if name != ours},
         {
             ours: type_name(tensors[name])
@@ -107,22 +128,27 @@ def imported(
             if tensors[name].dtype != wanted[ours].dtype
         },
         filled,
-        diagnose(network, Evidence(unknown_age=about.unknown_age), "save"),
+        diagnose(network, about.evidence(), "save"),
     )
     return Imported(taken, about, report)
 
 
 def _naming(
     spec: RunSpec, planned: Plan, wanted: Iterable[str], given: Iterable[str]
-) -> tuple[Naming, Names]:
-    """The naming that most of the given tensors follow."""
+) -> tuple[tuple[Naming, str], Names]:
+    """The naming and the wrapper that most of the given tensors follow; of equals the first."""
     namings: dict[Naming, Names] = {"own": {name: name for name in wanted}}
     if isinstance(spec.network, ResNet):
         layers = torchvision_names(spec.network, planned)
         namings["torchvision"] = {_renamed(name, layers): name for name in wanted}
+    ways = {
+        (naming, wrapper): {wrapper + name: ours for name, ours in names.items()}
+        for naming, names in namings.items()
+        for wrapper in WRAPPERS
+    }
     present = set(given)
-    chosen = max(namings, key=lambda naming: len(present & namings[naming].keys()))
-    return chosen, namings[chosen]
+    chosen = max(ways, key=lambda way: len(present & ways[way].keys()))
+    return chosen, ways[chosen]
 
 
 def _renamed(name: str, layers: Mapping[str, str]) -> str:
@@ -151,7 +177,11 @@ def _refuse_weights(tensors: Mapping[str, Tensor]) -> None:
 
 
 def _about(
-    spec: RunSpec, facts: Facts, scaling: Scaling | None, step: int, filled: Iterable[str]
+    spec: RunSpec,
+    facts: Facts,
+    scaling: Scaling | None,
+    filled: Iterable[str],
+    history: History,
 ) -> About:
     chosen = scaling or _no_scaling(facts)
     if "scaling" in spec.model_fields_set and spec.scaling != chosen.kind:
@@ -160,7 +190,16 @@ def _about(
     _refuse_scaling(chosen, facts)
     completed = {"scaling": chosen.kind, "loss": loss_of(spec, facts)}
     layers = tuple(name.rpartition(".")[0] for name in filled)
-    return About(spec.model_copy(update=completed), facts, chosen, step, layers)
+    return About(
+        spec.model_copy(update=completed),
+        facts,
+        chosen,
+        history.step,
+        history.batches,
+        layers,
+        history.is_averaged,
+        history.frozen,
+    )
 
 
 def _no_scaling(facts: Facts) -> Scaling:

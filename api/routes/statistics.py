@@ -110,7 +110,7 @@ async def get_statistics(
     record = await services.database.aread(lambda c: checkpoints.get(c, checkpoint_id))
 
     def look(loaded: Loaded) -> list[dict[str, Any]]:
-        unknown = loaded.unknown_age
+        unknown = loaded.about.unknown_age
         try:
             return inspect(loaded.network, layer=layer, values=values, unknown_age=unknown)
         except ValueError as error:

@@ -64,6 +64,7 @@ class Snapshot:
 
     step: int
     tensors: Tensors
+    batches: int  # that its running statistics hold: the steps without those taken back
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ class Training:
             else nullcontext()
         )
         self._scheduled = not is_constant(spec.schedule)
-        self.step = self.batch = 0
+        self.step = self.batch = self.forgotten = 0
         self.tally = Tally()
         self.good = Keep(0, self._tensors())
         self.best: Keep | None = None
@@ -173,6 +174,9 @@ class Training:
             self.good.step,
             self.best.step if self.best else None,
             self.best.scores if self.best else {},
+            self.forgotten,
+            self.good.forgotten,
+            self.best.forgotten if self.best else 0,
         )
         return ResumePoint(self._tensors(), state, position)
 
@@ -186,10 +190,12 @@ class Training:
         self._epoch_state = point.state["generator.order"].clone()
         self.order.generator.set_state(self._epoch_state)
         self.step, self.batch, self.tally = at.step, at.batch, at.tally
-        self.good = Keep(at.good_step, with_prefix(point.state, "good."))
+        self.forgotten = at.forgotten
+        good = with_prefix(point.state, "good.")
+        self.good = Keep(at.good_step, good, forgotten=at.good_forgotten)
         if at.best_step is not None:
             best = with_prefix(point.state, "best.")
-            self.best = Keep(at.best_step, best, at.best_scores)
+            self.best = Keep(at.best_step, best, at.best_scores, at.best_forgotten)
 
     def _rest_of_epoch(self) -> Iterator[tuple[Tensor, Tensor]]:
         self._turn_epoch()
@@ -230,6 +236,7 @@ class Training:
 
     def _control(self) -> Happening:
         restored = self._guard.restored()
+        self.forgotten += len(restored)
         return replace(self._happened(), restored=restored) if restored else self._happened()
 
     def _happened(self) -> Happening:
@@ -245,7 +252,7 @@ class Training:
         is_due = every is not None and step % every == 0
         if (evaluated or is_due) and not self._is_finite():
             return self._diverged(step, points, evaluated)
-        snapshot = Snapshot(step, self.good.tensors) if is_due else None
+        snapshot = _snapshot(self.good) if is_due else None
         if is_end:
             return Happening(step, points, True, snapshot, "completed", self._kept())
         return Happening(step, points, evaluated, snapshot)
@@ -258,13 +265,12 @@ class Training:
         if self.good.step != self.step:
             tensors = self._tensors()
             if all_finite(tensors):
-                self.good = Keep(self.step, tensors)
+                self.good = Keep(self.step, tensors, forgotten=self.forgotten)
         return self.good.step == self.step
 
     def _kept(self) -> Snapshot:
         """The validation rows' choice, or the last finite network."""
-        keep = self.best or self.good
-        return Snapshot(keep.step, keep.tensors)
+        return _snapshot(self.best or self.good)
 
     def _count_pending(self) -> Point | None:
         """Add the pending batches to the tally; the first loss that was not finite."""
@@ -309,13 +315,17 @@ class Training:
     def _keep_best(self, scores: dict[str, float]) -> None:
         tensors = self._tensors()
         if all_finite(tensors) and (self.best is None or is_better(scores, self.best.scores)):
-            self.best = Keep(self.step, tensors, scores)
+            self.best = Keep(self.step, tensors, scores, self.forgotten)
 
     def _tensors(self) -> Tensors:
         return {
             name: tensor.detach().clone().cpu()
             for name, tensor in self.network.state_dict().items()
         }
+
+
+def _snapshot(keep: Keep) -> Snapshot:
+    return Snapshot(keep.step, keep.tensors, keep.step - keep.forgotten)
 
 
 def point_every(steps: int) -> int:

@@ -34,6 +34,7 @@ class Keep:
     step: int
     tensors: Tensors
     scores: dict[str, float] = field(default_factory=dict)  # on the validation rows
+    forgotten: int = 0  # batches until then that were taken back out of the running statistics
 
 
 @dataclass
@@ -46,6 +47,9 @@ class Position:
     good_step: int  # of the last finite network
     best_step: int | None
     best_scores: dict[str, float]
+    forgotten: int = 0  # as in `Keep`, until `step`
+    good_forgotten: int = 0
+    best_forgotten: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """JSON values; floats survive exactly, non-finite ones as text."""

@@ -9,15 +9,18 @@ import pytest
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from model.checkpoint import Loaded, load, write
 from model.data.builtin import build as build_dataset
 from model.data.scaling import Scaling
 from model.errors import CheckpointRefused, ShapeMismatch, SpecRefused, StatisticsMissing
-from model.importing import Imported, imported
+from model.importing import WRAPPERS, History, Imported, imported
 from model.predict import Predictor
 from model.signature import Signature
 from model.spec import RunSpec
+from model.statistics.diagnose import errors
+from model.statistics.fingerprint import fingerprint
 from tests.torchvision_resnet import resnet18
 
 State = dict[str, Tensor]
@@ -85,14 +88,14 @@ def test_our_own_names_of_a_resnet_come_back_as_they_went() -> None:
 
 def test_a_plain_sequence_answers_as_before(tmp_path: Path) -> None:
     theirs = plain()
-    one = imported(theirs.state_dict(), spec(), PLAIN, step=70)
+    one = imported(theirs.state_dict(), spec(), PLAIN, history=History(step=70))
     loaded = through_a_file(one, tmp_path)
     rows = np.random.default_rng(0).normal(size=(11, 5)).astype(np.float32)
     with torch.no_grad():
         expected = theirs(torch.from_numpy(rows)).numpy()
     np.testing.assert_allclose(Predictor(loaded).logits(rows), expected, rtol=0, atol=1e-6)
     assert (one.report.naming, one.report.renamed) == ("own", {})
-    assert (loaded.step, loaded.unknown_age) == (70, ())
+    assert (loaded.step, loaded.about.unknown_age) == (70, ())
     assert (loaded.spec.scaling, loaded.scaling.kind) == ("none", "none")
     assert loaded.spec.loss is not None
     assert loaded.spec.loss.kind == "cross_entropy"
@@ -120,6 +123,50 @@ def test_a_dataset_of_ours_gives_shape_and_classes() -> None:
     assert one.about.facts == facts
 
 
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_what_a_wrapper_puts_before_every_name_is_taken_off(wrapper: str) -> None:
+    state = resnet18(7, 8).state_dict()
+    wrapped = {wrapper + name: tensor for name, tensor in state.items()}
+    one = imported(wrapped, resnet_spec(), IMAGES)
+    assert (one.report.naming, one.report.wrapper) == ("torchvision", wrapper)
+    assert torch.equal(one.tensors["0.weight"], state["conv1.weight"])
+    assert one.report.renamed[f"{wrapper}conv1.weight"] == "0.weight"
+
+
+def test_averaged_weights_are_known_by_torch_s_own_wrapper(tmp_path: Path) -> None:
+    average = AveragedModel(plain())
+    average.update_parameters(plain())
+    one = imported(average.state_dict(), spec(), PLAIN)
+    assert (one.report.wrapper, one.report.averaged) == ("module.", True)
+    assert [one.reason for one in errors(one.report.findings)] == ["BN_AVERAGED_NOT_RECALIBRATED"]
+    assert through_a_file(one, tmp_path).about.is_averaged
+
+
+def test_statistics_that_were_to_stay_and_moved_are_told() -> None:
+    network = plain()
+    before = fingerprint(
+        {name: t for name, t in network.state_dict().items() if name.startswith("1.")}
+    )
+    network.train()(torch.randn(20, 5))
+    frozen = History(frozen={"1": before})
+    told = imported(network.state_dict(), spec(), PLAIN, history=frozen).report.findings
+    assert ("BN_FROZEN_CHANGED", "1") in [(one.reason, one.layer) for one in told]
+    stayed = imported(plain().state_dict(), spec(), PLAIN, history=frozen).report.findings
+    assert "BN_FROZEN_CHANGED" not in [one.reason for one in stayed]
+
+
+def test_a_counter_that_is_not_the_batches_that_were_told_is_an_error() -> None:
+    state = plain().state_dict()
+    count = int(state["1.num_batches_tracked"])
+    same, half = (
+        imported(state, spec(), PLAIN, history=History(batches=expected)).report.findings
+        for expected in (count, count + 1)
+    )
+    assert not errors(same)
+    [found] = errors(half)
+    assert (found.reason, found.evidence["batches_tracked"]) == ("BN_COUNTER_MISMATCH", count)
+
+
 def without(state: State, *names: str) -> State:
     return {name: tensor for name, tensor in state.items() if name not in names}
 
@@ -133,7 +180,7 @@ def test_a_missing_counter_is_told_and_its_age_stays_unknown_in_the_file(tmp_pat
         "8.projection.1.num_batches_tracked",
     )
     loaded = through_a_file(one, tmp_path)
-    assert loaded.unknown_age == ("1", "8.projection.1")
+    assert loaded.about.unknown_age == ("1", "8.projection.1")
     state = loaded.network.state_dict()
     assert [int(state[name]) for name in one.report.filled] == [0, 0]
     assert int(state["4.branch.1.num_batches_tracked"]) == 321
@@ -167,8 +214,7 @@ FAULTS: dict[str, dict[str, Tensor]] = {
 @pytest.mark.parametrize(("reason", "planted"), FAULTS.items(), ids=FAULTS)
 def test_what_is_wrong_with_the_statistics_is_told(reason: str, planted: State) -> None:
     one = imported(plain().state_dict() | planted, spec(), PLAIN)
-    errors = [finding for finding in one.report.findings if finding.severity == "error"]
-    assert [finding.reason for finding in errors] == [reason]
+    assert [finding.reason for finding in errors(one.report.findings)] == [reason]
 
 
 def test_a_counter_that_is_not_in_the_file_never_stands_for_no_update() -> None:
