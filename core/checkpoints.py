@@ -30,6 +30,8 @@ class NewCheckpoint:
     norm_layers: int  # how many layers have some
     weights_hash: str  # of everything but the statistics
     metrics: dict[str, Any]  # scored in eval mode from the loaded file; null where not finite
+    findings: list[dict[str, Any]] | None = None  # about its statistics; None: nobody looked
+    history: dict[str, Any] | None = None  # running, batch and population statistics in brief
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ class Checkpoint:
     weights_hash: str
     metrics: dict[str, Any]
     spec: dict[str, Any]
+    findings: list[dict[str, Any]] | None  # of the save gate; None: nobody looked
+    history: dict[str, Any] | None  # running, batch and population statistics in brief
     revision_of: str | None  # the original, whose weights and `key` these are
     name: str | None  # of a revision, among those of its original
     statistics_key: str | None  # of the file with a revision's statistics alone

@@ -38,6 +38,7 @@ class NewDataset:
     facts: Facts
     prefix: str  # folder of its files in the store
     bytes: int  # of all its files
+    findings: list[dict[str, Any]] | None = None  # about its rows; None: nobody looked
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Dataset:
     name: str
     format: str
     facts: Facts
+    findings: list[dict[str, Any]] | None  # about its rows; None: nobody looked
     fingerprint: str  # of content and facts
     prefix: str
     bytes: int

@@ -40,6 +40,7 @@ class NewRevision:
     weights_hash: str  # of everything but the statistics; the original's
     metrics: dict[str, Any]  # scored in eval mode with these statistics
     made_by: dict[str, Any]  # method, rows fingerprint, seed, dataset …; JSON-ready
+    findings: list[dict[str, Any]] | None = None  # about these statistics
     name: str | None = None  # None: the next free one of r1, r2, …
 
 

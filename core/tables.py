@@ -140,6 +140,8 @@ checkpoints = Table(
     Column("weights_hash", String(80), nullable=False),  # of everything but the statistics
     Column("metrics", JSON, nullable=False),
     Column("spec", JSON, nullable=False),
+    Column("findings", JSON(none_as_null=True)),  # of the save gate; null: it was not asked
+    Column("history", JSON(none_as_null=True)),  # running, batch and population statistics
     # What follows is null for originals. A revision has its original's weights, file and run.
     Column("revision_of", String(40)),  # the original, which is never a revision itself
     Column("name", String(100)),
@@ -217,6 +219,7 @@ datasets = Table(
     Column("name", String(100), nullable=False),
     Column("format", String(16), nullable=False),
     Column("facts", JSON, nullable=False),
+    Column("findings", JSON(none_as_null=True)),  # of its rows; null: nobody has looked
     Column("fingerprint", String(80), nullable=False),
     Column("prefix", Text, nullable=False),  # where its files lie in the store
     Column("bytes", BigInteger, nullable=False),

@@ -10,28 +10,20 @@ import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from core.files import FileStore
-from model.checkpoint import About, Loaded, Written, load, read, to_bytes, write
-from model.data.dataset import Facts
+from model.checkpoint import About, Written, load, read, to_bytes, write
 from model.errors import CheckpointRefused
-from model.memory import item_bytes
-from model.plan import plan
-from model.spec import RunSpec
-from model.statistics.chunks import chunk_rows
-from model.statistics.gap import train_eval_gap
-from model.training.arrays import Arrays, Part
-from model.training.evaluate import evaluate
 from model.training.loop import ResumePoint, Snapshot
-from model.training.randomness import stream
 from model.training.resume import Position
 from worker.assignment import Assignment, ResumeFiles
 from worker.channel import Channel
 from worker.lease import Lifeline
+from worker.scoring import Scored, Scoring
 
 
 class Saver:
@@ -43,7 +35,8 @@ class Saver:
             first step need not wait for it.
         channel: where they are reported.
         lifeline: asked before a file takes its place.
-        about: what the checkpoints say of the run, and the rows that they are scored on.
+        run: what every checkpoint says of the run.
+        scoring: of the run's spec on its rows.
     """
 
     def __init__(
@@ -52,11 +45,12 @@ class Saver:
         open_files: Callable[[], FileStore],
         channel: Channel,
         lifeline: Lifeline,
-        about: "RunAbout",
+        run: About,
+        scoring: Scoring,
     ) -> None:
         self._folder = f"runs/{assignment.run}/e{assignment.epoch}"
         self._open_files, self._channel, self._lifeline = open_files, channel, lifeline
-        self._about = about
+        self._run, self._scoring = run, scoring
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="saver")
         self._last: Future[None] | None = None
 
@@ -85,7 +79,8 @@ class Saver:
 
     def checkpoint(self, snapshot: Snapshot) -> dict[str, Any]:
         """Write, load again, score: what the record of a checkpoint holds."""
-        written, key = self._write(snapshot)
+        about = self._scoring.calibrated(snapshot.tensors, self._about(snapshot))
+        written, key = self._write(snapshot, about)
         return {
             "step": snapshot.step,
             "key": key,
@@ -94,7 +89,7 @@ class Saver:
             "fingerprint": written.statistics,
             "weights_hash": written.weights,
             "norm_layers": written.norm_layers,
-            "metrics": self._score(key, written.sha256),
+            **vars(self._score(key, written.sha256)),
         }
 
     def _save(self, point: ResumePoint, snapshot: Snapshot | None) -> None:
@@ -102,7 +97,8 @@ class Saver:
         state_sha256, state_key = self._write_state(point)
         record = self.checkpoint(snapshot) if snapshot else None
         if record is None:
-            written, key = self._write(Snapshot(step, point.network))
+            there = Snapshot(step, point.network, step - point.position.forgotten)
+            written, key = self._write(there, self._about(there))
             sha256 = written.sha256
         else:
             sha256, key = record["sha256"], record["key"]
@@ -115,10 +111,13 @@ class Saver:
         }
         self._channel.send("saved", resume=resume, checkpoint=record)
 
-    def _write(self, snapshot: Snapshot) -> tuple[Written, str]:
+    def _about(self, snapshot: Snapshot) -> About:
+        return replace(self._run, step=snapshot.step, batches=snapshot.batches)
+
+    def _write(self, snapshot: Snapshot, about: About) -> tuple[Written, str]:
         name = f"step-{snapshot.step}.safetensors"
         with self._scratch(name) as path:
-            written = write(path, snapshot.tensors, self._about.at(snapshot.step))
+            written = write(path, snapshot.tensors, about)
             return written, self._put(path, name)
 
     def _write_state(self, point: ResumePoint) -> tuple[str, str]:
@@ -144,68 +143,12 @@ class Saver:
         self._files.put(path, key)
         return key
 
-    def _score(self, key: str, sha256: str) -> dict[str, float | None]:
+    def _score(self, key: str, sha256: str) -> Scored:
         try:
             loaded = load(self._files.local(key), sha256)
         except CheckpointRefused as error:
             raise OSError(f"a file that was just written cannot be read: {error}") from error
-        return self._about.score(loaded)
-
-
-class RunAbout:
-    """What every checkpoint of a run shares, and the rows that score it."""
-
-    def __init__(self, spec: RunSpec, facts: Facts, arrays: Arrays) -> None:
-        self._spec, self._facts, self._arrays = spec, facts, arrays
-
-    def at(self, step: int) -> About:
-        """The metadata of the checkpoint at a step."""
-        return About(self._spec, self._facts, self._arrays.scaling, step)
-
-    def score(self, loaded: Loaded) -> dict[str, float | None]:
-        """Loss and accuracy of a checkpoint, by metric name; null if not finite."""
-        assert self._spec.loss is not None
-        kind, scores = self._spec.loss.kind, dict[str, float | None]()
-        for name, part in self._parts():
-            for key, value in evaluate(loaded.network, kind, part, loaded.block_rows).items():
-                scores[f"{name}_{key}"] = _finite(value)
-        return scores | self._gap(loaded)
-
-    def _gap(self, loaded: Loaded) -> dict[str, float | None]:
-        """What eval mode costs on the test rows, or on those that stand in for them."""
-        assert self._spec.loss is not None
-        gap = train_eval_gap(
-            loaded.network,
-            self._spec.loss.kind,
-            self._parts()[-1][1],
-            stream(self._spec.seed, "gap"),  # the same rows in the same order at every step
-            chunk_rows=chunk_rows(plan(self._spec, self._facts), item_bytes(self._spec)),
-            batch_size=self._spec.batch_size,
-            attribute=False,
-        )
-        if gap is None:
-            return {}
-        known = {"": gap.points, "_batch": gap.batch_points, "_loss": gap.loss}
-        return {
-            f"train_eval_gap{end}": _finite(value)
-            for end, value in known.items()
-            if value is not None
-        }
-
-    def _parts(self) -> list[tuple[str, Part]]:
-        """The held-out rows; without any, the training rows under a name of their own.
-
-        The metric `train_loss` is another number: of training mode, while weights move.
-        """
-        arrays = self._arrays
-        held_out = [("validation", arrays.validation), ("test", arrays.test)]
-        return [(n, part.cpu()) for n, part in held_out if len(part)] or [
-            ("train_in_eval_mode", arrays.train.cpu())
-        ]
-
-
-def _finite(value: float) -> float | None:
-    return value if isfinite(value) else None
+        return self._scoring.score(loaded)
 
 
 def read_resume(files: ResumeFiles) -> ResumePoint:

@@ -19,6 +19,7 @@ import torch._dynamo  # the first optimizer object would import it: a second of 
 from core.errors import EvalmodeError
 from core.files import FileStore, open_store
 from core.settings import Settings
+from model.checkpoint import About
 from model.data.dataset import load as load_dataset
 from model.errors import CheckpointRefused, ModelError
 from model.plan import Limits, check
@@ -31,7 +32,8 @@ from worker.channel import Channel
 from worker.forkserver import die_with_forkserver
 from worker.lease import Lifeline
 from worker.rehearsal import rehearse
-from worker.saver import RunAbout, Saver, read_resume
+from worker.saver import Saver, read_resume
+from worker.scoring import Scoring
 
 ACCEPTED = Limits(max_parameters=2**63, max_memory_bytes=2**63)  # the API's limits were checked
 
@@ -121,8 +123,11 @@ class Trainer:
         self.training = Training(checked, arrays, device)
         self._resume()
         self._first = self.training.step + 1
-        about = RunAbout(spec, dataset.facts, arrays)
-        self.saver = Saver(self.assignment, self._open_files, self.channel, self.lifeline, about)
+        about = About(spec, dataset.facts, arrays.scaling, 0)
+        scoring = Scoring(spec, dataset.facts, arrays)
+        self.saver = Saver(
+            self.assignment, self._open_files, self.channel, self.lifeline, about, scoring
+        )
 
     def _open_files(self) -> FileStore:
         return open_store(Settings.model_validate(self.assignment.settings))

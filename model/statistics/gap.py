@@ -76,6 +76,15 @@ class Gap:
         """`train_eval_gap_batch` in its loss form."""
         return None if self.small is None else _loss(self.small, self.running)
 
+    def to_json(self) -> dict[str, Any]:
+        """The gap and its parts as JSON-ready values; null where a number is not finite."""
+        layers = [
+            {"layer": part.layer, "points": part.points, "loss": _finite(part.loss)}
+            for part in self.layers
+        ]
+        told = {"rows": self.rows, "points": self.points, "loss": _finite(self.loss)}
+        return told | {"p_value": self.p_value, "layers": layers}
+
     @property
     def p_value(self) -> float | None:
         """Of McNemar's exact test on the rows that one of the two alone gets right."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import embedding_bag
 
 from model.statistics.drift.reference import passed
 from model.statistics.drift.rows import Sums, joined, positions
@@ -25,7 +26,6 @@ SHARE = 8  # the largest window is at most one such part of the calibration rows
 #: A layer that is constant on every row scores 0; less than this is rounding.
 LEAST_THRESHOLD = 1e-9
 MOST_TABLE_BYTES = 256 * 2**20  # kept of the calibration rows; fewer rows are used if need be
-MOST_GATHERED_BYTES = 16 * 2**20  # at once, while windows are summed
 
 
 @dataclass(frozen=True)
@@ -152,9 +152,6 @@ def _windows(
     first = torch.zeros(WINDOWS, channels, dtype=torch.float64)
     second = torch.zeros_like(first)
     for size, draw in zip(sizes, draws, strict=True):
-        at_once = max(1, MOST_GATHERED_BYTES // (8 * channels * draw.shape[1]))
-        for start in range(0, WINDOWS, at_once):
-            rows, here = draw[start : start + at_once], slice(start, start + at_once)
-            first[here] += table.first[rows].sum(1)
-            second[here] += table.second[rows].sum(1)
+        first += embedding_bag(draw, table.first, mode="sum")  # gathers nothing beside the sums
+        second += embedding_bag(draw, table.second, mode="sum")
         yield size, Sums(first, second)
