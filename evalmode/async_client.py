@@ -9,7 +9,16 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from pydantic import PrivateAttr
 
-from evalmode import checkpoints, datasets, operations, runs, stream
+from evalmode import (
+    checkpoint_files,
+    checkpoints,
+    datasets,
+    models,
+    operations,
+    revisions,
+    runs,
+    stream,
+)
 from evalmode.dressing import dressed
 from evalmode.resources import OperationRecord, RunRecord
 from evalmode.steps import Emitting, Request, Steps, fetch
@@ -99,6 +108,7 @@ class AsyncRuns(AsyncFront):
     metrics = call(runs.metrics)
     events = each(stream.events)
     checkpoints = each(runs.checkpoints)
+    history = call(runs.history)
     predict = call(runs.predict)
     predict_file = call(runs.predict_file)
 
@@ -141,6 +151,7 @@ class AsyncRunMethods(AsyncBound):
     series = of_this(AsyncRuns.metrics)  # the field `metrics` holds the summaries
     events = of_this(AsyncRuns.events)
     checkpoints = of_this(AsyncRuns.checkpoints)
+    history = of_this(AsyncRuns.history)
     predict = of_this(AsyncRuns.predict)
 
 
@@ -167,7 +178,31 @@ class AsyncCheckpoints(AsyncFront):
     """`client.checkpoints`."""
 
     get = call(checkpoints.get)
-    download = call(checkpoints.download)
+    delete = call(checkpoints.delete)
+    statistics = call(checkpoints.statistics)
+    diagnosis = call(checkpoints.diagnosis)
+    diff = call(checkpoints.diff)
+    history = call(checkpoints.history)
+    recalibrate = call_bound(revisions.recalibrate, bind_operation)
+    revise = call_bound(revisions.revise, bind_operation)
+    revisions = each(revisions.list_all)
+    download = call(checkpoint_files.download)
+    export = call(checkpoint_files.export)
+    import_file = call(checkpoint_files.import_file)
+
+
+class AsyncModels(AsyncFront):
+    """`client.models`."""
+
+    put = call(models.put)
+    alias = call(models.alias)
+    drop_alias = call(models.drop_alias)
+    list = each(models.list_all)
+    get = call(models.get)
+    delete = call(models.delete)
+    predict = call(models.predict)
+    predict_file = call(models.predict_file)
+    drift = call(models.drift)
 
 
 class AsyncDatasets(AsyncFront):
@@ -195,6 +230,7 @@ class AsyncClient(AsyncFront):
         self.runs = AsyncRuns(self._transport)
         self.operations = AsyncOperations(self._transport)
         self.checkpoints = AsyncCheckpoints(self._transport)
+        self.models = AsyncModels(self._transport)
         self.datasets = AsyncDatasets(self._transport)
 
     async def capabilities(self) -> dict[str, Any]:

@@ -1,18 +1,20 @@
-"""What can be asked of checkpoints, as procedures: `client.checkpoints` of both clients."""
+"""What can be asked of checkpoints, as procedures: `client.checkpoints` of both clients.
 
-import hashlib
-from pathlib import Path
-from typing import Any
+What moves their files is in `evalmode.checkpoint_files`, what makes new ones out of them in
+`evalmode.revisions`.
+"""
+
 from urllib.parse import quote
 
-from evalmode.errors import BadAnswer, NoAnswer
 from evalmode.resources import Checkpoint
-from evalmode.steps import Answer, Open, Read, Request, Steps, exchange, fetch
+from evalmode.statistics import Diagnosis, Diff, History, Statistics
+from evalmode.steps import Request, Steps, exchange, fetch, given
 
 
-def checkpoint_path(checkpoint: str) -> str:
-    """The path of a checkpoint."""
-    return f"/v1/checkpoints/{quote(checkpoint, safe='')}"
+def checkpoint_path(checkpoint: str, what: str = "") -> str:
+    """The path of a checkpoint, or of what can be asked of it."""
+    place = f"/v1/checkpoints/{quote(checkpoint, safe='')}"
+    return f"{place}/{what}" if what else place
 
 
 def get(checkpoint: str) -> Steps[Checkpoint]:
@@ -20,42 +22,47 @@ def get(checkpoint: str) -> Steps[Checkpoint]:
     return fetch(Request("GET", checkpoint_path(checkpoint)), Checkpoint.model_validate)
 
 
-def download(checkpoint: str, path: str | Path) -> Steps[Path]:
-    """Save a checkpoint's safetensors file; its bytes are compared with its sha256.
-
-    A connection that breaks is taken up again where it broke. The path exists only once all
-    bytes are there and right; nothing else is left.
+def delete(checkpoint: str) -> Steps[None]:
+    """Delete a revision, or an imported checkpoint with its revisions.
 
     Raises:
-        BadAnswer: the bytes have another checksum.
+        Conflict: a run trained it, so that it goes with the run; or a model serves it, or an
+            operation works on it.
     """
-    wanted = yield from get(checkpoint)
-    target = Path(path)
-    partial = target.with_name(target.name + ".partial")
-    digest = hashlib.sha256()
-    try:
-        with partial.open("wb") as file:
-            while file.tell() < wanted.bytes:
-                yield from _append(checkpoint, file, digest)
-        if digest.hexdigest() != wanted.sha256.removeprefix("sha256:"):
-            raise BadAnswer(f"the bytes of {checkpoint} are not those of its sha256")
-        return partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    yield from exchange(Request("DELETE", checkpoint_path(checkpoint)))
 
 
-def _append(checkpoint: str, file: Any, digest: Any) -> Steps[None]:
-    """Append what comes until the end or a break of the connection."""
-    start = file.tell()
-    headers = {"range": f"bytes={start}-"} if start else {}
-    path = f"{checkpoint_path(checkpoint)}/download"
-    answer: Answer = yield from exchange(Request("GET", path, headers=headers), Open)
-    if start and answer.status != 206:
-        raise BadAnswer("the service sent another part of the file", answer.status)
-    try:
-        while chunk := (yield Read()):
-            file.write(chunk)
-            digest.update(chunk)
-    except NoAnswer:
-        if file.tell() == start:
-            raise  # a break that brings nothing forward would be tried without end
+def statistics(
+    checkpoint: str, layer: str | None = None, values: bool = False
+) -> Steps[Statistics]:
+    """The running statistics with gain and bias, layer by layer.
+
+    Args:
+        checkpoint: its id.
+        layer: the only layer to tell of, by its state-dict prefix.
+        values: also the vectors, one number per channel.
+
+    Raises:
+        Invalid: there is no such layer.
+    """
+    query = given(layer=layer, values="true" if values else None)
+    request = Request("GET", checkpoint_path(checkpoint, "statistics"), query)
+    return fetch(request, Statistics.model_validate)
+
+
+def diagnosis(checkpoint: str) -> Steps[Diagnosis]:
+    """What is wrong with the running statistics, with a remedy for each finding."""
+    request = Request("GET", checkpoint_path(checkpoint, "diagnosis"))
+    return fetch(request, Diagnosis.model_validate)
+
+
+def diff(checkpoint: str, other: str) -> Steps[Diff]:
+    """How far the running statistics of two checkpoints are apart, layer by layer."""
+    request = Request("GET", checkpoint_path(checkpoint, "diff"), {"with": other})
+    return fetch(request, Diff.model_validate)
+
+
+def history(checkpoint: str) -> Steps[History]:
+    """Running statistics beside those of batches and of all rows, up to this checkpoint."""
+    request = Request("GET", checkpoint_path(checkpoint, "statistics/history"))
+    return fetch(request, History.model_validate)

@@ -1,7 +1,7 @@
 """The client that blocks: `evalmode.Client`. `evalmode.async_client` is its twin that awaits.
 
 Only a listing: what a call takes, does, raises and returns is said where it is written, once
-for both, in `evalmode.runs`, `evalmode.checkpoints`, `evalmode.datasets`, `evalmode.stream`.
+for both, in `evalmode.runs` and the other modules that the listings name.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,7 +10,16 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from pydantic import PrivateAttr
 
-from evalmode import checkpoints, datasets, operations, runs, stream
+from evalmode import (
+    checkpoint_files,
+    checkpoints,
+    datasets,
+    models,
+    operations,
+    revisions,
+    runs,
+    stream,
+)
 from evalmode.dressing import dressed
 from evalmode.resources import OperationRecord, RunRecord
 from evalmode.steps import Emitting, Request, Steps, fetch
@@ -98,6 +107,7 @@ class Runs(Front):
     metrics = call(runs.metrics)
     events = each(stream.events)
     checkpoints = each(runs.checkpoints)
+    history = call(runs.history)
     predict = call(runs.predict)
     predict_file = call(runs.predict_file)
 
@@ -140,6 +150,7 @@ class RunMethods(Bound):
     series = of_this(Runs.metrics)  # the field `metrics` holds the summaries
     events = of_this(Runs.events)
     checkpoints = of_this(Runs.checkpoints)
+    history = of_this(Runs.history)
     predict = of_this(Runs.predict)
 
 
@@ -166,7 +177,31 @@ class Checkpoints(Front):
     """`client.checkpoints`."""
 
     get = call(checkpoints.get)
-    download = call(checkpoints.download)
+    delete = call(checkpoints.delete)
+    statistics = call(checkpoints.statistics)
+    diagnosis = call(checkpoints.diagnosis)
+    diff = call(checkpoints.diff)
+    history = call(checkpoints.history)
+    recalibrate = call_bound(revisions.recalibrate, bind_operation)
+    revise = call_bound(revisions.revise, bind_operation)
+    revisions = each(revisions.list_all)
+    download = call(checkpoint_files.download)
+    export = call(checkpoint_files.export)
+    import_file = call(checkpoint_files.import_file)
+
+
+class Models(Front):
+    """`client.models`."""
+
+    put = call(models.put)
+    alias = call(models.alias)
+    drop_alias = call(models.drop_alias)
+    list = each(models.list_all)
+    get = call(models.get)
+    delete = call(models.delete)
+    predict = call(models.predict)
+    predict_file = call(models.predict_file)
+    drift = call(models.drift)
 
 
 class Datasets(Front):
@@ -194,6 +229,7 @@ class Client(Front):
         self.runs = Runs(self._transport)
         self.operations = Operations(self._transport)
         self.checkpoints = Checkpoints(self._transport)
+        self.models = Models(self._transport)
         self.datasets = Datasets(self._transport)
 
     def capabilities(self) -> dict[str, Any]:

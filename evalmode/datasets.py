@@ -1,11 +1,10 @@
 """What can be asked of datasets, as procedures: `client.datasets` of both clients."""
 
-import uuid
 from pathlib import Path
 from urllib.parse import quote
 
 from evalmode.resources import Dataset
-from evalmode.steps import Emitting, Request, Steps, exchange, fetch, pages
+from evalmode.steps import Emitting, Request, Steps, exchange, fetch, given, once, pages
 
 FORMATS = {".csv": "csv", ".parquet": "parquet", ".npz": "npz", ".zip": "image_zip"}
 
@@ -31,13 +30,12 @@ def upload(
         ValueError: no format was given and the file's name tells none.
     """
     path = Path(file)
-    query = {name: value for name, value in options.items() if value is not None}
+    query = given(**options)
     query.setdefault("name", path.name.partition(".")[0])
     if "format" not in query:
         query["format"] = format_of(path)
     files = {"file": path} if targets is None else {"file": path, "targets": Path(targets)}
-    headers = {"idempotency-key": str(uuid.uuid4())}
-    request = Request("POST", "/v1/datasets", query, headers, files=files)
+    request = Request("POST", "/v1/datasets", query, once(), files=files)
     return fetch(request, Dataset.model_validate)
 
 

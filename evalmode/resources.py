@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
 ENDED = frozenset({"succeeded", "failed", "cancelled"})
 State = Literal[
@@ -27,7 +27,9 @@ Time = Annotated[datetime, PlainSerializer(_as_told, return_type=str, when_used=
 class Resource(BaseModel):
     """A value from the service: frozen, tolerant of what a newer service adds."""
 
-    model_config = ConfigDict(frozen=True, extra="allow", protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="allow", protected_namespaces=(), serialize_by_alias=True
+    )
 
 
 class Progress(Resource):
@@ -141,7 +143,11 @@ class Checkpoint(Resource):
     bytes: int
     statistics: StatisticsSummary
     revision_of: str | None = None
+    name: str | None = None  # of a revision, among those of its original
+    made_by: Mapping[str, Any] | None = None  # of a revision: method, rows, seed
+    findings: list[Finding] = []  # about the statistics
     spec: Mapping[str, Any] = {}
+    import_report: Mapping[str, Any] | None = Field(None, alias="import")  # where it just was
 
 
 class CurvePoint(Resource):
@@ -207,12 +213,23 @@ class Prediction(Resource):
     values: list[float | None] | None = None  # one per target
 
 
+class Caution(Resource):
+    """Why an answer is to be taken with care."""
+
+    reason: str
+    message: str
+
+
 class Answering(Resource):
     """What answered: which checkpoint, in which mode, with which running statistics."""
 
     checkpoint: str
     mode: str
     statistics: str
+    name: str | None = None  # of the model, where one was asked
+    version: int | None = None  # of that model
+    revision: str | None = None  # name of the revision, where it is one
+    warnings: list[Caution] | None = None
 
 
 class Predictions(Resource):
@@ -238,3 +255,24 @@ class Checked(Resource):
     memory_bytes: int
     steps: int
     findings: list[Finding] = []
+
+
+class ModelVersion(Resource):
+    """One checkpoint under a model's name."""
+
+    version: int  # from 1
+    checkpoint: str
+    created_at: Time
+
+
+class Model(Resource):
+    """A name under which checkpoints are served."""
+
+    id: str
+    name: str
+    version: int  # the newest
+    checkpoint: str  # of the newest version
+    versions: list[ModelVersion]  # newest first
+    aliases: Mapping[str, int] = {}
+    findings: list[Finding] = []  # about the newest version's statistics
+    created_at: Time

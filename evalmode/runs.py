@@ -1,22 +1,19 @@
 """What can be asked of runs, as procedures: `client.runs` of both clients."""
 
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import quote
 
-import numpy as np
 from pydantic import BaseModel
 
+from evalmode.predictions import Extra, ask, ask_file
 from evalmode.resources import Checked, Checkpoint, Metrics, Predictions, RunRecord
-from evalmode.steps import Emitting, Request, Steps, exchange, fetch, pages, post_json
+from evalmode.statistics import History
+from evalmode.steps import Emitting, Request, Steps, exchange, fetch, once, pages, post_json
 from evalmode.waiting import until_ended
 
-RAW = "application/octet-stream"
-
 Spec = Mapping[str, Any] | BaseModel
-Extra = Literal["probabilities", "logits"]
 
 
 def run_path(run: str, verb: str = "") -> str:
@@ -40,8 +37,7 @@ def create(
     Raises:
         Invalid: the spec cannot work; `errors` names the fields.
     """
-    headers = {"idempotency-key": idempotency_key or str(uuid.uuid4())}
-    request = post_json("/v1/runs", spec_body(spec, fields), headers)
+    request = post_json("/v1/runs", spec_body(spec, fields), once(idempotency_key))
     return fetch(request, RunRecord.model_validate)
 
 
@@ -153,7 +149,15 @@ def checkpoints(run: str) -> Emitting[Checkpoint]:
     return pages(run_path(run, "checkpoints"), {}, Checkpoint.model_validate)
 
 
-def predict(run: str, inputs: Any, *extra: Extra) -> Steps[Predictions]:
+def history(run: str) -> Steps[History]:
+    """Running statistics beside those of batches and of all rows, checkpoint by checkpoint."""
+    request = Request("GET", run_path(run, "statistics/history"))
+    return fetch(request, History.model_validate)
+
+
+def predict(
+    run: str, inputs: Any, *extra: Extra, revision: str | None = None
+) -> Steps[Predictions]:
     """Ask a run's checkpoint, in eval mode.
 
     Args:
@@ -161,24 +165,18 @@ def predict(run: str, inputs: Any, *extra: Extra) -> Steps[Predictions]:
         inputs: numpy array or lists, (rows, *input_shape), raw as the dataset holds them;
             one axis is one row. Taken as float32.
         extra: `"probabilities"`, `"logits"` or both, to be answered too.
+        revision: name of other running statistics of the checkpoint to answer with.
 
     Raises:
         Conflict: the run has no checkpoint yet.
         Invalid: rows of another shape, or numbers that are not finite.
+        NotFound: the checkpoint has no such revision.
     """
-    array = np.ascontiguousarray(inputs, dtype="<f4")
-    array = array[np.newaxis] if array.ndim == 1 else array
-    path = run_path(run, "predict")
-    if extra:  # only JSON has a place to ask for more
-        request = post_json(path, {"inputs": array.tolist(), "return": extra})
-    else:
-        headers = {"content-type": RAW, "x-shape": ",".join(map(str, array.shape))}
-        request = Request("POST", path, {}, headers, array.tobytes())
-    return fetch(request, Predictions.model_validate)
+    return ask(run_path(run, "predict"), inputs, extra, revision)
 
 
-def predict_file(run: str, path: Path, media_type: str) -> Steps[Predictions]:
+def predict_file(
+    run: str, path: Path, media_type: str, revision: str | None = None
+) -> Steps[Predictions]:
     """Ask a run's checkpoint for the rows of a `.npy` file or for one image, sent as it is."""
-    headers = {"content-type": media_type}
-    request = Request("POST", run_path(run, "predict"), {}, headers, path.read_bytes())
-    return fetch(request, Predictions.model_validate)
+    return ask_file(run_path(run, "predict"), path, media_type, revision)

@@ -6,6 +6,7 @@ Nothing here opens a connection, sleeps or looks at a clock.
 
 import itertools
 import json
+import uuid
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +32,7 @@ class Request:
     query: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
-    files: Mapping[str, Path] = field(default_factory=dict)  # multipart parts, read when sent
+    files: Mapping[str, Path | bytes] = field(default_factory=dict)  # multipart: files, or JSON
 
 
 @dataclass(frozen=True)
@@ -165,9 +166,32 @@ def post_json(
     query: Mapping[str, str] | None = None,
 ) -> Request:
     """A POST with a JSON body."""
-    text = json.dumps(body, allow_nan=False, separators=(",", ":")).encode()
     typed = {"content-type": "application/json", **(headers or {})}
-    return Request("POST", path, query or {}, typed, text)
+    return Request("POST", path, query or {}, typed, as_json(body))
+
+
+def put_json(path: str, body: Mapping[str, Any]) -> Request:
+    """A PUT with a JSON body."""
+    return Request("PUT", path, headers={"content-type": "application/json"}, body=as_json(body))
+
+
+def as_json(body: Mapping[str, Any]) -> bytes:
+    """The bytes of a JSON object.
+
+    Raises:
+        ValueError: it holds a number that is not finite.
+    """
+    return json.dumps(body, allow_nan=False, separators=(",", ":")).encode()
+
+
+def given(**fields: Any) -> dict[str, Any]:
+    """The fields that are not None; the others are left to the service's defaults."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def once(key: str | None = None) -> dict[str, str]:
+    """The header by which a creation that is sent twice happens once; drawn if None."""
+    return {"idempotency-key": key or str(uuid.uuid4())}
 
 
 def _may_pass(error: EvalmodeApiError) -> bool:

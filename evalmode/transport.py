@@ -8,7 +8,8 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack
-from typing import Any, TypedDict
+from pathlib import Path
+from typing import Any, BinaryIO, TypedDict
 from urllib.parse import urlsplit
 
 import httpx
@@ -206,10 +207,7 @@ class _AwaitingHands:
 def _build(
     http: httpx.Client | httpx.AsyncClient, request: Request, files: ExitStack
 ) -> httpx.Request:
-    parts = {
-        name: (path.name, files.enter_context(path.open("rb")), "application/octet-stream")
-        for name, path in request.files.items()
-    }
+    parts = {name: _part(content, files) for name, content in request.files.items()}
     return http.build_request(
         request.method,
         request.path,
@@ -218,6 +216,12 @@ def _build(
         content=request.body or None,
         files=parts or None,
     )
+
+
+def _part(content: Path | bytes, files: ExitStack) -> tuple[str | None, BinaryIO | bytes, str]:
+    if isinstance(content, bytes):
+        return None, content, "application/json"
+    return content.name, files.enter_context(content.open("rb")), "application/octet-stream"
 
 
 def _answer(response: httpx.Response) -> Answer:

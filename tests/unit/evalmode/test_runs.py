@@ -1,7 +1,5 @@
-import json
 from typing import Any
 
-import numpy as np
 import pytest
 
 from evalmode import runs
@@ -60,36 +58,22 @@ def test_waiting_ends_with_every_state_that_is_final(
     assert play(runs.wait("run_1"), answer(make_run(state))).value.is_ended
 
 
-@pytest.mark.parametrize(
-    ("inputs", "shape"),
-    [
-        ([1, 2, 3], "1,3"),
-        ([[1, 2, 3], [4, 5, 6]], "2,3"),
-        (np.zeros((2, 1, 4, 4), np.float64), "2,1,4,4"),
-        (np.asfortranarray(np.arange(6.0).reshape(2, 3)), "2,3"),
-    ],
-)
-def test_rows_are_sent_as_row_major_float32(
-    inputs: Any, shape: str, play: Any, answer: Any
+@pytest.mark.parametrize(("revision", "query"), [(None, {}), ("r1", {"revision": "r1"})])
+def test_a_run_is_asked_with_its_own_or_with_other_statistics(
+    revision: str | None, query: dict[str, str], play: Any, answer: Any
 ) -> None:
-    body = {
-        "predictions": [{"label": "7", "index": 7, "probability": 0.5}],
-        "model": {"checkpoint": "ckpt_1", "mode": "eval", "statistics": "sha256:0"},
-    }
-    played = play(runs.predict("run_1", inputs), answer(body))
-    request = played.requests[0]
-    assert request.headers["x-shape"] == shape
-    sent = np.frombuffer(request.body, "<f4")
-    np.testing.assert_array_equal(sent, np.asarray(inputs, "<f4").ravel())
-    assert played.value.labels == ["7"]
-
-
-def test_what_is_asked_for_besides_the_prediction_is_asked_in_json(play: Any, answer: Any) -> None:
     model = {"checkpoint": "ckpt_1", "mode": "eval", "statistics": "sha256:0"}
-    body = {"predictions": [{"values": [0.5]}], "logits": [[0.5]], "model": model}
-    played = play(runs.predict("run_1", [0.25, 1], "logits"), answer(body))
-    assert json.loads(played.requests[0].body) == {"inputs": [[0.25, 1.0]], "return": ["logits"]}
-    assert played.value.logits == [[0.5]]
+    body = {"predictions": [{"label": "7"}], "model": {**model, "revision": revision}}
+    played = play(runs.predict("run_1", [1.0], revision=revision), answer(body))
+    assert (played.requests[0].path, played.requests[0].query) == ("/v1/runs/run_1/predict", query)
+    assert played.value.model.revision == revision
+
+
+def test_the_history_of_a_run_lies_below_its_statistics(play: Any, answer: Any) -> None:
+    told = {"object": "statistics_history", "run": "run_1", "points": []}
+    played = play(runs.history("run_1"), answer(told))
+    assert played.requests[0].path == "/v1/runs/run_1/statistics/history"
+    assert (played.value.run, played.value.points) == ("run_1", [])
 
 
 def test_a_field_that_this_version_does_not_know_is_kept(
