@@ -1,8 +1,8 @@
-"""The command line: `evalmode up | demo | submit | watch | predict | settings | capabilities`.
+"""The command line: `evalmode up | demo | submit | watch | predict | diagnose | recalibrate | …`.
 
 Each command turns words into calls, and errors into one plain message and an exit code:
-1 for what the service refused or a run that did not succeed, 2 for a wrong command line or
-setting, 3 for a data folder that another `up` holds.
+1 for what the service refused, work that did not succeed or statistics with an error, 2 for a
+wrong command line or setting, 3 for a data folder that another `up` holds.
 """
 
 import functools
@@ -22,14 +22,16 @@ from rich.console import Console
 from core import logs
 from core.errors import EvalmodeError
 from core.settings import SettingsRefused, load
-from evalmode import overview, submission
-from evalmode.client import Client, Run
+from evalmode import overview, repairing, submission
+from evalmode.client import Client, Operation, Run
 from evalmode.demo import DemoFailed, Tour
 from evalmode.errors import EvalmodeApiError
 from evalmode.lock import DataFolderInUse
 from evalmode.processes import ChildFails
 from evalmode.redis import RedisMissing
+from evalmode.repairing import CheckpointMissing
 from evalmode.resources import Predictions
+from evalmode.revisions import Method
 from evalmode.rows import RowsUnreadable, check_file, media_type, read_rows
 from evalmode.service import ServiceFailed, own_service
 from evalmode.submission import Flags, SpecUnreadable
@@ -68,6 +70,7 @@ EXIT_CODES: dict[type[Exception], int] = {
     EvalmodeApiError: 1,
     Unreachable: 1,
     EvalmodeError: 1,
+    CheckpointMissing: 1,
     DemoFailed: 1,
     ServiceFailed: 1,
     ChildFails: 1,
@@ -89,6 +92,9 @@ app = typer.Typer(
 Url = Annotated[str, typer.Option(help="Address of the service.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 RunId = Annotated[str, typer.Argument(help="Id of a run: run_…", metavar="RUN")]
+Which = Annotated[
+    str, typer.Argument(help="Its id, or a run's for its newest.", metavar="CHECKPOINT")
+]
 
 
 def plainly(command: Callable[P, None]) -> Callable[P, None]:
@@ -198,12 +204,16 @@ def _watch(run: Run, as_json: bool) -> None:
     (ended,) = show([run], Console(stderr=as_json))
     if as_json:
         typer.echo(ended.model_dump_json())
+    _require_success(ended)
+    if not as_json:
+        typer.echo(line(ended) + f"  checkpoint {ended.checkpoint}")
+
+
+def _require_success(ended: Run | Operation) -> None:
     if ended.state != "succeeded":
         why = f": {ended.error.message}" if ended.error else ""
         typer.echo(f"evalmode: {ended.id} {ended.state}{why}", err=True)
         raise typer.Exit(1)
-    if not as_json:
-        typer.echo(line(ended) + f"  checkpoint {ended.checkpoint}")
 
 
 @app.command()
@@ -233,6 +243,43 @@ def _answer_lines(answer: Predictions) -> Iterator[str]:
         yield f"{index}  {values}{one.label or ''}{chance}"
     model = answer.model
     yield f"mode {model.mode}, checkpoint {model.checkpoint}, statistics {model.statistics}"
+
+
+@app.command()
+@plainly
+def diagnose(which: Which, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """Tell what is wrong with running statistics; exit code 1 when a finding is an error."""
+    with connect(url) as client:
+        found = client.checkpoints.diagnosis(repairing.checkpoint_of(client, which))
+    typer.echo(found.model_dump_json() if as_json else "\n".join(repairing.findings(found)))
+    if found.errors:
+        raise typer.Exit(1)
+
+
+@app.command()
+@plainly
+def recalibrate(
+    which: Which,
+    method: Annotated[Method, typer.Option(help="How to measure.")] = "precise",
+    dataset: Annotated[str | None, typer.Option(help="Name or id; else its own.")] = None,
+    rows: Annotated[int | None, typer.Option(help="How many; else all that trained.")] = None,
+    source_rows: Annotated[int | None, typer.Option(help="adapt: weight of the old.")] = None,
+    name: Annotated[str | None, typer.Option(help="Of the revision; else r1, r2, …")] = None,
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Measure running statistics anew: a new checkpoint with the same weights."""
+    with connect(url) as client:
+        checkpoint = repairing.checkpoint_of(client, which)
+        begun = client.checkpoints.recalibrate(
+            checkpoint, method, dataset=dataset, rows=rows, source_rows=source_rows, name=name
+        )
+        ended = repairing.follow(begun, Console(stderr=as_json))
+    if as_json:
+        typer.echo(ended.model_dump_json())
+    _require_success(ended)
+    if not as_json and ended.result is not None:
+        typer.echo("\n".join(repairing.outcome(ended.result)))
 
 
 @app.command()

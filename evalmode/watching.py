@@ -1,10 +1,12 @@
 """Shows runs while they train: a live bar on a terminal, plain lines elsewhere.
 
-It looks at the runs and never touches them.
+It looks at the runs and never touches them. How it looks, and how often it says a line, holds
+for operations too: `evalmode.repairing`.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol, Self, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -16,18 +18,32 @@ LINE_SECONDS = 0.5  # least time between two plain lines of one run
 SHOWN = ("train_loss", "test_accuracy", "test_loss")
 
 
+class Watched(Protocol):
+    """What goes on in the service and ends at some time."""
+
+    @property
+    def id(self) -> str: ...  # noqa: D102
+    @property
+    def is_ended(self) -> bool: ...  # noqa: D102
+
+    def refresh(self) -> Self: ...  # noqa: D102
+
+
+W = TypeVar("W", bound=Watched)
+
+
 def watch(runs: Sequence[Run], console: Console) -> list[Run]:
     """Show runs until every one has ended, and return them as they ended."""
-    return _bars(runs, console) if console.is_terminal else _lines(runs, console)
+    return _bars(runs, console) if console.is_terminal else lines(runs, console, line)
 
 
-def _looks(runs: Sequence[Run]) -> Iterator[list[Run]]:
-    """The runs, again and again, until all have ended."""
-    seen = list(runs)
+def looks(watched: Sequence[W]) -> Iterator[list[W]]:
+    """The same things, again and again, until all have ended."""
+    seen = list(watched)
     while True:
-        seen = [run if run.is_ended else run.refresh() for run in seen]
+        seen = [one if one.is_ended else one.refresh() for one in seen]
         yield seen
-        if all(run.is_ended for run in seen):
+        if all(one.is_ended for one in seen):
             return
         time.sleep(LOOK_SECONDS)
 
@@ -44,7 +60,7 @@ def _bars(runs: Sequence[Run], console: Console) -> list[Run]:
     seen = list(runs)
     with Progress(*columns, console=console) as progress:
         bars = [progress.add_task(label(run), rate="", numbers="") for run in runs]
-        for seen in _looks(runs):
+        for seen in looks(runs):
             for bar, run in zip(bars, seen, strict=True):
                 _update(progress, bar, run)
     return seen
@@ -61,18 +77,24 @@ def _update(progress: Progress, bar: TaskID, run: Run) -> None:
     )
 
 
-def _lines(runs: Sequence[Run], console: Console) -> list[Run]:
-    due = dict.fromkeys((run.id for run in runs), 0.0)
+def lines(watched: Sequence[W], console: Console, line: Callable[[W], str]) -> list[W]:
+    """Print where things are until every one has ended, and return them as they ended.
+
+    Args:
+        watched: what to look at.
+        console: where to.
+        line: says where one is; what was just said is not said again.
+    """
+    due = dict.fromkeys((one.id for one in watched), 0.0)
     said: dict[str, str] = {}
-    seen = list(runs)
-    for seen in _looks(runs):
-        for run in seen:
-            text = line(run)
-            ended = run.is_ended and said.get(run.id) != text
-            if ended or (time.monotonic() >= due[run.id] and said.get(run.id) != text):
+    seen = list(watched)
+    for seen in looks(watched):
+        for one in seen:
+            text = line(one)
+            if said.get(one.id) != text and (one.is_ended or time.monotonic() >= due[one.id]):
                 console.print(text, highlight=False, soft_wrap=True)
-                said[run.id] = text
-                due[run.id] = time.monotonic() + LINE_SECONDS
+                said[one.id] = text
+                due[one.id] = time.monotonic() + LINE_SECONDS
     return seen
 
 

@@ -10,7 +10,9 @@ from evalmode.command import app
 
 
 def test_every_command_explains_itself() -> None:
-    for name in ["up", "demo", "submit", "watch", "predict", "settings", "capabilities"]:
+    names = [command.name or command.callback.__name__ for command in app.registered_commands]
+    assert {"up", "submit", "diagnose", "recalibrate", "capabilities"} <= set(names)
+    for name in names:
         shown = CliRunner().invoke(app, [name, "--help"])
         assert shown.exit_code == 0
         assert shown.output.strip()
@@ -32,6 +34,7 @@ def test_a_missing_service_is_one_message_and_no_traceback() -> None:
         (["submit", "absent.json"], "absent.json cannot be read"),
         (["predict", "run_1", "absent.npy"], "evalmode: no file absent.npy\n"),
         (["predict", "run_1", "."], "evalmode: . is no file\n"),
+        (["recalibrate", "ckpt_1", "--method", "guess"], "'guess' is not one of 'precise'"),
     ],
 )
 def test_what_cannot_work_is_refused_in_words(
