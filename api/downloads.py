@@ -5,28 +5,17 @@ It does not know what the file is.
 
 import asyncio
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
 
 from api.problems import Refusal
-from core.files import FileStore
+from api.stored import Content
 
 MEDIA_TYPE = "application/octet-stream"
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
-
-
-class Stored(Protocol):
-    """What the record of a file knows."""
-
-    @property
-    def key(self) -> str: ...  # noqa: D102
-    @property
-    def sha256(self) -> str: ...  # noqa: D102
-    @property
-    def bytes(self) -> int: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -71,16 +60,16 @@ def is_known(header: str | None, etag: str) -> bool:
     return etag in tags or "*" in tags
 
 
-async def send(request: Request, files: FileStore, stored: Stored, name: str) -> Response:
-    """The response to GET or HEAD of a stored file.
+async def send(request: Request, sha256: str, find: Callable[[], Content], name: str) -> Response:
+    """The response to GET or HEAD of a file.
 
     Args:
+        sha256: of the whole, in hex.
+        find: finds its bytes, and blocks meanwhile; what it raises, it raises before any byte
+            is sent.
         name: what a browser saves it as; one of our ids with an ending, so it needs no escaping.
-
-    Raises:
-        FileMissing, StoreUnavailable: before any byte is sent.
     """
-    etag = f'"{stored.sha256}"'
+    etag = f'"{sha256}"'
     headers = {
         "ETag": etag,
         "Accept-Ranges": "bytes",
@@ -88,7 +77,8 @@ async def send(request: Request, files: FileStore, stored: Stored, name: str) ->
     }
     if is_known(request.headers.get("if-none-match"), etag):
         return Response(status_code=304, headers=headers)
-    size = await asyncio.to_thread(files.size, stored.key)
+    content = await asyncio.to_thread(find)
+    size = content.size
     span = _span(request, etag, size)
     headers["Content-Disposition"] = f'attachment; filename="{name}"'
     if span is not None:
@@ -98,8 +88,7 @@ async def send(request: Request, files: FileStore, stored: Stored, name: str) ->
     status = 200 if span is None else 206
     if request.method == "HEAD":
         return Response(None, status, headers, MEDIA_TYPE)
-    pieces = files.read_range(stored.key, part.start, part.length)
-    return StreamingResponse(pieces, status, headers, MEDIA_TYPE)
+    return StreamingResponse(content.read(part.start, part.length), status, headers, MEDIA_TYPE)
 
 
 def _span(request: Request, etag: str, size: int) -> Span | None:

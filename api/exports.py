@@ -7,11 +7,12 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from api.stored import load
 from core import datasets
 from core.checkpoints import Checkpoint
 from core.database import Database
 from core.files import FileStore
-from model.checkpoint import Loaded, load
+from model.checkpoint import Loaded
 from model.export.exported import Exported
 from model.export.onnx_file import onnx
 from model.export.safetensors_file import safetensors_folded
@@ -46,7 +47,7 @@ class Exports:
             return await asyncio.to_thread(self._make, record, dataset.keys, format)
 
     def _make(self, record: Checkpoint, keys: tuple[str, ...], format: Format) -> Exported:
-        loaded = load(self._files.local(record.key), record.sha256)
+        loaded = load(self._files, record)
         [inputs] = [key for key in keys if key.endswith("/inputs.npy")]
         rows = np.load(self._files.local(inputs), mmap_mode="r", allow_pickle=False)
         chosen = np.linspace(0, len(rows) - 1, min(len(rows), CALIBRATION_ROWS)).astype(np.int64)

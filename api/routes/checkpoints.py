@@ -1,6 +1,7 @@
 """Checkpoints over HTTP: list, read, download."""
 
 import hashlib
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -14,6 +15,7 @@ from api.openapi import refusals
 from api.resources import Listing, Resource, Spec, Time
 from api.routes.runs import After, Limit, RunId
 from api.services import Given
+from api.stored import content
 from core import checkpoints, runs
 from core.checkpoints import Checkpoint, Page
 
@@ -124,7 +126,8 @@ async def get_checkpoint(checkpoint_id: CheckpointId, services: Given) -> Checkp
 async def download(request: Request, checkpoint_id: CheckpointId, services: Given) -> Response:
     """The safetensors file, or one byte range of it."""
     record = await services.database.aread(lambda c: checkpoints.get(c, checkpoint_id))
-    return await downloads.send(request, services.files, record, f"{record.id}.safetensors")
+    find = partial(content, services.files, record)
+    return await downloads.send(request, record.sha256, find, f"{record.id}.safetensors")
 
 
 router.head(

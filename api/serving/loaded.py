@@ -7,20 +7,17 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Protocol
 
+from api.stored import Stored as StoredFile
+from api.stored import load
 from core.files import FileStore
-from model import checkpoint
 from model.predict import Predictor
 
 
-class Stored(Protocol):
-    """What the record of a checkpoint knows of its file."""
+class Stored(StoredFile, Protocol):
+    """What the record of a checkpoint knows of its network."""
 
     @property
     def id(self) -> str: ...  # noqa: D102
-    @property
-    def key(self) -> str: ...  # noqa: D102
-    @property
-    def sha256(self) -> str: ...  # noqa: D102
     @property
     def bytes(self) -> int: ...  # noqa: D102
 
@@ -55,8 +52,7 @@ class Networks:
         """
         held = self._held.get(stored.id)
         if held is None:
-            path = self._files.local(stored.key)
-            held = _Held(Predictor(checkpoint.load(path, stored.sha256)), stored.bytes)
+            held = _Held(Predictor(load(self._files, stored)), stored.bytes)
             self._held[stored.id] = held
             self._evict()
         self._held.move_to_end(stored.id)

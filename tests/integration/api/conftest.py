@@ -5,7 +5,7 @@ import secrets
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,15 @@ import torch
 
 from api.main import create_app
 from api.server import Server
-from core import claims, datasets, runs
-from core.checkpoints import NewCheckpoint
+from api.stored import load
+from core import checkpoints, claims, datasets, revisions, runs
+from core.checkpoints import Checkpoint, NewCheckpoint
 from core.claims import Owner
 from core.database import Database
 from core.files import FileStore, open_store
+from core.ids import new_id
 from core.record import Run
+from core.revisions import NewRevision
 from core.settings import Settings
 from core.states import Outcome
 from model import checkpoint
@@ -65,6 +68,12 @@ class Service:
         new = write_checkpoint(self, run, key, step)
         return self.database.write(lambda c: claims.add_checkpoint(c, run_id, epoch, new))
 
+    def add_revision(self, checkpoint_id: str, shift: float = 1.0, **more: Any) -> str:
+        """Record a revision whose running means are the checkpoint's, moved by `shift`."""
+        record = self.database.read(lambda c: checkpoints.get(c, checkpoint_id))
+        new = replace(write_revision(self, record, shift), **more)
+        return self.database.write(lambda c: revisions.insert_one(c, record.id, new)).id
+
     def train(self, **changes: Any) -> dict[str, Any]:
         """A run that has succeeded, with one checkpoint."""
         run_id = self.submit(**changes)["id"]
@@ -93,6 +102,28 @@ def write_checkpoint(service: Service, run: Run, key: str, step: int) -> NewChec
         norm_layers=written.norm_layers,
         weights_hash=written.weights,
         metrics={"test_accuracy": 0.5},
+    )
+
+
+def write_revision(service: Service, record: Checkpoint, shift: float) -> NewRevision:
+    loaded = load(service.files, record)
+    tensors = {
+        name: one + shift if name.endswith("running_mean") else one
+        for name, one in loaded.network.state_dict().items()
+    }
+    about = replace(loaded.about, made_by={"method": "precise", "seed": 0})
+    path = service.files.scratch() / secrets.token_hex(8)
+    written = checkpoint.write_revision(path, tensors, about)
+    key = revisions.statistics_key(new_id("op"), 1)
+    service.files.put(written.path, key)
+    return NewRevision(
+        statistics_key=key,
+        sha256=written.sha256,
+        bytes=written.num_bytes,
+        fingerprint=written.statistics,
+        weights_hash=written.weights,
+        metrics={"test_accuracy": 0.75},
+        made_by={"method": "precise", "seed": 0},
     )
 
 

@@ -6,8 +6,11 @@ from typing import Any
 import httpx
 import pytest
 import safetensors.torch
+import torch
 
 from core.settings import Settings
+
+WIDE = {"kind": "mlp", "hidden": [40, 30, 20]}
 
 
 def test_a_checkpoint_has_every_field_of_the_contract(
@@ -49,17 +52,25 @@ def test_a_download_is_the_file_with_pytorchs_names(
 
 
 @pytest.fixture(params=["folder", "s3"])
-def file(request: pytest.FixtureRequest, serve: Any, shared_redis: Any, tmp_path: Any) -> Any:
-    """A client for the download of one checkpoint, and its content."""
+def behind(request: pytest.FixtureRequest, serve: Any, shared_redis: Any, tmp_path: Any) -> Any:
+    """A service of its own, its files in a folder or in S3."""
     settings = Settings(data=tmp_path, port=0, broker_url=shared_redis.url, min_free_bytes=0)
     if request.param == "s3":
         given = request.getfixturevalue("s3_settings").model_dump()
         kept = {name: given[name] for name in ("files_url", "files_options")}
         settings = Settings(**{**settings.model_dump(), **kept})
     with serve(settings) as service:
-        checkpoint = service.train(norm="batch")["checkpoint"]
-        with httpx.Client(base_url=f"{service.url}/v1/checkpoints/{checkpoint}") as client:
-            yield client, client.get("/download").content
+        yield service
+
+
+@pytest.fixture(params=["original", "revision"])
+def file(request: pytest.FixtureRequest, behind: Any) -> Any:
+    """A client for the download of one checkpoint, and its content."""
+    checkpoint = behind.train(norm="batch", network=WIDE)["checkpoint"]
+    if request.param == "revision":
+        checkpoint = behind.add_revision(checkpoint)
+    with httpx.Client(base_url=f"{behind.url}/v1/checkpoints/{checkpoint}") as client:
+        yield client, client.get("/download").content
 
 
 def test_ranges_tags_and_heads_are_answered_from_any_store(file: Any) -> None:
@@ -92,6 +103,21 @@ def test_ranges_tags_and_heads_are_answered_from_any_store(file: Any) -> None:
     assert head.headers["content-length"] == str(len(content))
     assert head.headers["etag"] == etag
     assert client.head("/download", headers={"If-None-Match": etag}).status_code == 304
+
+
+def test_a_revision_is_the_file_that_was_recorded(client: httpx.Client, service: Any) -> None:
+    original = service.train(norm="batch")["checkpoint"]
+    revision = service.add_revision(original, shift=2.5)
+    told = client.get(f"/v1/checkpoints/{revision}").json()
+    first, second = (
+        client.get(f"/v1/checkpoints/{one}/download").content for one in (original, revision)
+    )
+    assert hashlib.sha256(second).hexdigest() == told["sha256"]
+    assert len(second) == told["bytes"]
+    old, new = safetensors.torch.load(first), safetensors.torch.load(second)
+    assert set(old) == set(new)
+    assert torch.equal(new["1.running_mean"], old["1.running_mean"] + 2.5)
+    assert all(torch.equal(old[n], new[n]) for n in old if not n.endswith("running_mean"))
 
 
 def test_a_file_that_is_gone_is_404_before_any_byte(client: httpx.Client, service: Any) -> None:

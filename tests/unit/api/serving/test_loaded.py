@@ -19,6 +19,7 @@ class Stored:
     key: str
     sha256: str
     bytes: int
+    statistics_key: str | None = None
 
 
 @pytest.fixture
