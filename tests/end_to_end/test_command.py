@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from typer.testing import CliRunner, Result
 
+from evalmode.client import Client
 from evalmode.command import app
 from model.data.builtin import build
 
@@ -41,6 +42,48 @@ def test_a_refused_run_is_told_in_words(service: Any) -> None:
     refused = call(service, "submit", "--dataset", "wine", "--hidden", "0")
     assert refused.exit_code == 1
     assert "network.hidden.0" in refused.stderr
+
+
+def test_statistics_that_lag_are_diagnosed_and_repaired(
+    service: Any, client: Client, tmp_path: Path
+) -> None:
+    spec = {
+        "dataset": "digits",
+        "scaling": "none",
+        "network": {"kind": "mlp", "hidden": [100]},
+        "norm": {"kind": "batch", "momentum": 0.001},
+        "budget": {"steps": 300},
+    }
+    (tmp_path / "spec.json").write_text(json.dumps(spec))
+    watched = call(service, "submit", str(tmp_path / "spec.json"), "--watch", "--json")
+    run = json.loads(watched.stdout)
+
+    found = call(service, "diagnose", run["id"])
+    assert found.exit_code == 0, found.output
+    assert "warning  BN_STATS_LAG  layer 1" in found.stdout.splitlines()
+
+    repaired = call(service, "recalibrate", run["id"], "--name", "fresh")
+    assert repaired.exit_code == 0, repaired.output
+    *_, accuracy, gap, made = repaired.stdout.splitlines()
+    before, after = (float(number) for number in accuracy.split()[1::2])
+    assert after - before > 0.05
+    assert gap.endswith("points")
+    assert made.split()[1] != run["checkpoint"]
+    assert client.checkpoints.get(made.split()[1]).name == "fresh"
+
+    taken = call(service, "recalibrate", run["checkpoint"], "--name", "fresh")
+    assert taken.exit_code == 1
+    assert "evalmode:" in taken.stderr
+
+
+def test_a_run_without_a_checkpoint_is_said_to_have_none(service: Any, client: Client) -> None:
+    long = {"steps": 20_000_000}
+    spec = {"dataset": "wine", "network": {"kind": "mlp"}, "budget": long, "evaluate_every": long}
+    run = client.runs.create(spec)
+    refused = call(service, "diagnose", run.id)
+    run.cancel()
+    assert refused.exit_code == 1
+    assert "has no checkpoint yet" in refused.stderr
 
 
 def test_what_the_service_can_do_is_printed(service: Any) -> None:
