@@ -4,6 +4,7 @@ Points saved only to resume from are no checkpoints: they are in the run's row a
 a fault never changes what is listed or served.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,8 @@ from core.states import ENDED
 from core.tables import checkpoints, runs
 
 MAX_PAGE = 100
+MOST_KEYS = 500  # in one query
+IMPORTS = "imports"  # folder of the store for what was trained elsewhere
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,15 @@ def keys(connection: Connection, run_id: str) -> frozenset[str]:
     )
     rows = [*listed, *connection.execute(saved)]
     return frozenset(key for row in rows for key in row if key is not None)
+
+
+def named(connection: Connection, keys: Collection[str]) -> frozenset[str]:
+    """Those of some keys that a checkpoint names, as its file or as its statistics."""
+    columns = (checkpoints.c.key, checkpoints.c.statistics_key)
+    ordered = list(keys)
+    parts = [ordered[at : at + MOST_KEYS] for at in range(0, len(ordered), MOST_KEYS)]
+    queries = [select(column).where(column.in_(part)) for part in parts for column in columns]
+    return frozenset(key for query in queries for (key,) in connection.execute(query))
 
 
 def _cursor(connection: Connection, run_id: str | None, revision_of: str | None, after: str) -> str:

@@ -157,6 +157,13 @@ def page(
     return Page([from_row(row) for row in rows[:limit]], len(rows) > limit)
 
 
+def rows_keys(connection: Connection) -> frozenset[str]:
+    """Keys of the rows that operations which have not ended brought with them."""
+    going_on = operations.c.state.not_in([state.value for state in ENDED])
+    found = connection.execute(select(operations.c.params).where(going_on))
+    return frozenset(p["rows_key"] for (p,) in found if p.get("rows_key") is not None)
+
+
 def _row(connection: Connection, operation_id: str, new: NewOperation) -> dict[str, Any]:
     start = {"state": State.QUEUED.value, "turn": NEVER_STARTED, "not_before": 0.0}
     counted = {"progress": 0.0, "epoch": 0, "attempts": 0, "crashes": 0}

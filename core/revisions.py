@@ -13,6 +13,7 @@ Statistics lie outside the folder of the run, since a worker that ends a run del
 record names there, which a file that is about to be named would be.
 """
 
+import uuid
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,7 @@ from core.ids import checked_name, is_name, new_id
 from core.tables import checkpoints as table
 
 FOLDER = "revisions"  # of the store; an operation's files lie below its id
+ROWS = "rows"  # of the store; rows that came with the request for an operation
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,11 @@ def statistics_key(operation_id: str, epoch: int) -> str:
     The epoch keeps an owner that was given up from writing over its successor's file.
     """
     return f"{FOLDER}/{operation_id}/e{epoch}.safetensors"
+
+
+def rows_key() -> str:
+    """A new key for rows that come with a request; they go when their operation has ended."""
+    return f"{ROWS}/{uuid.uuid4().hex}.npy"
 
 
 def insert_one(

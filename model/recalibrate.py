@@ -6,7 +6,8 @@ It knows nothing of files or records: what comes out is a state dict and how it 
 import copy
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Literal, assert_never
 
 import numpy as np
@@ -18,9 +19,10 @@ from model.data.inputs import blocks
 from model.errors import InputRefused
 from model.predict import refuse_rows
 from model.statistics.adapt import adapted
-from model.statistics.convergence import CurvePoint, converge
+from model.statistics.convergence import CurvePoint, converge, partial_counts
+from model.statistics.levels import norm_levels
 from model.statistics.modes import batch_norms
-from model.statistics.population import Statistics, ema, pooled, precise
+from model.statistics.population import FEW, Statistics, ema, pooled, precise
 from model.statistics.row_batches import RowBatches
 
 Method = Literal["precise", "pooled", "ema", "adapt"]
@@ -51,7 +53,12 @@ class Recalibrated:
     curve: tuple[CurvePoint, ...]  # error of the statistics against batches used
 
 
-def recalibrated(loaded: Loaded, rows: np.ndarray, asked: Recalibration) -> Recalibrated:
+def recalibrated(
+    loaded: Loaded,
+    rows: np.ndarray,
+    asked: Recalibration,
+    on_batch: Callable[[float], None] | None = None,
+) -> Recalibrated:
     """Compute the statistics of every batch norm anew.
 
     Args:
@@ -59,6 +66,8 @@ def recalibrated(loaded: Loaded, rows: np.ndarray, asked: Recalibration) -> Reca
         rows: (n, *input_shape) or (n, product of input_shape), raw, as in the dataset; the
             checkpoint's own scaling is applied. Labels are not needed.
         asked: the method and its numbers.
+        on_batch: told before each batch which share of them has been read, 0 to 1; what it
+            raises ends the work.
 
     Raises:
         InputRefused: the network has no batch norm; fewer than two rows (one for adapt),
@@ -76,6 +85,9 @@ def recalibrated(loaded: Loaded, rows: np.ndarray, asked: Recalibration) -> Reca
     batches = RowBatches.shuffled(
         rows, loaded.scaling, _type(loaded), batch_rows, asked.seed, joins
     )
+    if on_batch is not None:
+        reads = _reads(loaded.network, batches, asked.method)
+        batches = replace(batches, on_read=_Counter(on_batch, reads).count)
     final, curve = converge(lambda some: _estimate(loaded.network, some, asked), batches, layers)
     return Recalibrated(
         _with_statistics(loaded.network, final, len(batches)),
@@ -95,6 +107,26 @@ def rows_fingerprint(rows: np.ndarray) -> str:
     for some in blocks(rows):
         digest.update(np.ascontiguousarray(rows[some], rows.dtype.newbyteorder("<")).data)
     return "sha256:" + digest.hexdigest()
+
+
+class _Counter:
+    """Turns reads of batches into the share of all that will be read."""
+
+    def __init__(self, told: Callable[[float], None], total: int) -> None:
+        self._told, self._total, self._read = told, total, 0
+
+    def count(self) -> None:
+        self._told(min(1.0, self._read / self._total))
+        self._read += 1
+
+
+def _reads(network: nn.Module, batches: RowBatches, method: Method) -> int:
+    """How many batches all estimates together read."""
+    counts = [*partial_counts(len(batches)), len(batches)]
+    if method in ("pooled", "ema"):
+        return sum(counts)
+    few = next(iter(batches))[:FEW].to(next(network.parameters()).device)
+    return len(norm_levels(network, few)) * sum(counts) + len(counts)
 
 
 def _estimate(

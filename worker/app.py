@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from celery import Celery
 
-from core import claims, datasets, logs
+from core import claims, datasets, logs, operation_claims
 from core.claims import Owner
 from core.database import Database
 from core.files import open_store
@@ -97,3 +97,4 @@ def _warm(services: Services) -> None:
     nobody = Owner(services.worker_id, services.host, "cpu")
     services.database.write(lambda c: claims.claim(c, new_id("run"), nobody, 1.0), durable=False)
     services.database.read(lambda c: claims.next_queued(c, "cpu", False))
+    services.database.read(lambda c: operation_claims.next_queued(c, "cpu", False))

@@ -1,4 +1,4 @@
-"""What a trainer is told when it starts: plain values, everything local to its machine."""
+"""What a child is told when it starts: plain values, everything local to its machine."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -48,3 +48,45 @@ class Assignment:
         """The assignment that `to_json` wrote."""
         resume = ResumeFiles(**data["resume"]) if data["resume"] else None
         return cls(**{**data, "timing": Timing(**data["timing"]), "resume": resume})
+
+
+@dataclass(frozen=True)
+class CheckpointFiles:
+    """Local copies of what a checkpoint is made of."""
+
+    weights: str
+    statistics: str | None  # of a revision, alone
+    sha256: str  # of the whole
+
+
+@dataclass(frozen=True)
+class OperationAssignment:
+    """One claim of one operation, for one child process."""
+
+    operation: str  # id
+    epoch: int  # the claim's fencing token
+    kind: str
+    params: dict[str, Any]
+    checkpoint: CheckpointFiles
+    donor: CheckpointFiles | None  # whose statistics are wanted
+    home: str | None  # local folder of the dataset that the checkpoint was trained on
+    dataset: str | None  # id of the dataset whose rows are read
+    rows_folder: str | None  # of that dataset
+    rows_file: str | None  # .npy of rows that came with the request
+    statistics_key: str  # where what it makes goes
+    device: str  # cpu or cuda
+    visible_device: str | None  # the one CUDA device this child may see
+    threads: int
+    timing: Timing
+    settings: dict[str, Any]  # of the file store
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values that `from_json` turns back into an equal assignment."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "OperationAssignment":
+        """The assignment that `to_json` wrote."""
+        donor = CheckpointFiles(**data["donor"]) if data["donor"] else None
+        checkpoint, timing = CheckpointFiles(**data["checkpoint"]), Timing(**data["timing"])
+        return cls(**{**data, "timing": timing, "checkpoint": checkpoint, "donor": donor})

@@ -21,7 +21,7 @@ from typing import Any
 
 from worker.channel import Channel
 
-PRELOAD = ["worker.trainer"]
+PRELOAD = ["worker.child"]
 PR_SET_PDEATHSIG = 1
 LONGEST_FOLDER = 70  # bytes; a socket's path has 107, of which the library's names take 32
 
@@ -92,7 +92,7 @@ def warm() -> None:
         loaded = False
     child.close()
     if not loaded:
-        raise RuntimeError("the forkserver could not import worker.trainer")
+        raise RuntimeError("the forkserver could not import worker.child")
 
 
 def pid() -> int | None:
@@ -114,4 +114,4 @@ def die_with_forkserver() -> None:
 
 
 def _report_preload(connection: "Connection[Any, Any]") -> None:
-    Channel(connection).send("preload", loaded="worker.trainer" in sys.modules)
+    Channel(connection).send("preload", loaded="worker.child" in sys.modules)

@@ -12,9 +12,10 @@ from contextlib import suppress
 
 from sqlalchemy import Connection
 
-from core import claims, idempotency, logs, workers
+from core import claims, idempotency, logs, operation_claims, workers
 from core.errors import EvalmodeError, Fenced
-from core.queue import QueueName
+from core.operations import Operation
+from core.queue import QUEUES, QueueName
 from core.record import Run
 from worker.services import Services, started_at
 from worker.tidy import delete_unnamed, sweep
@@ -55,51 +56,59 @@ class Reconciler(threading.Thread):
 
     def tick(self) -> None:
         """One sweep over owners, queue and, now and then, files."""
-        for run, detail in self._lost():
-            self._take_back(run, detail)
+        for claimed, detail in self._lost():
+            self._take_back(claimed, detail)
         self._hint()
         if time.monotonic() - self._swept_at > SWEEP_SECONDS:
             self._swept_at = time.monotonic()
             sweep(self._services)
             self._services.database.write(_forget, durable=False)
 
-    def _lost(self) -> Iterator[tuple[Run, str]]:
-        """Runs whose lease is over, and at once those whose owner died on this host."""
-        grace = self._services.settings.grace_seconds
-        host = self._services.host
-        expired, here = self._services.database.read(
-            lambda c: (claims.expired(c, grace), claims.owned_by_host(c, host))
-        )
-        known = {run.id for run in expired}
-        yield from ((run, "its lease ran out") for run in expired)
+    def _lost(self) -> Iterator[tuple[Run | Operation, str]]:
+        """What has a lease that is over, and at once what has an owner that died on this host."""
+        expired, here = self._services.database.read(self._owned)
+        known = {claimed.id for claimed in expired}
+        yield from ((claimed, "its lease ran out") for claimed in expired)
         yield from (
-            (run, "its worker died") for run in here if run.id not in known and self._is_orphan(run)
+            (claimed, "its worker died")
+            for claimed in here
+            if claimed.id not in known and self._is_orphan(claimed)
         )
 
-    def _is_orphan(self, run: Run) -> bool:
-        worker_id = run.worker_id
+    def _owned(self, c: Connection) -> tuple[list[Run | Operation], list[Run | Operation]]:
+        """What has a lease that is over, and what is owned on this host."""
+        grace, host = self._services.settings.grace_seconds, self._services.host
+        expired: list[Run | Operation] = [*claims.expired(c, grace)]
+        here: list[Run | Operation] = [*claims.owned_by_host(c, host)]
+        expired += operation_claims.expired(c, grace)
+        here += operation_claims.owned_by_host(c, host)
+        return expired, here
+
+    def _is_orphan(self, claimed: Run | Operation) -> bool:
+        worker_id = claimed.worker_id
         return (
             worker_id is not None
             and worker_id != self._services.worker_id
             and not is_alive(worker_id)
         )
 
-    def _take_back(self, run: Run, detail: str) -> None:
-        """Abort first: on this host the old trainer is dead before the run can be claimed."""
-        is_here = run.host == self._services.host and run.pid is not None
-        if is_here and not kill(run.pid, run.pid_start):
-            log.error("a lost trainer cannot be killed", run=run.id, pid=run.pid)
+    def _take_back(self, claimed: Run | Operation, detail: str) -> None:
+        """Abort first: on this host the old process is dead before anybody can claim again."""
+        is_here = claimed.host == self._services.host and claimed.pid is not None
+        if is_here and not kill(claimed.pid, claimed.pid_start):
+            log.error("a lost process cannot be killed", id=claimed.id, pid=claimed.pid)
             return
         most = self._services.settings.max_crashes
+        lost = claims.lost if isinstance(claimed, Run) else operation_claims.lost
 
-        def work(c: Connection) -> Run:
-            return claims.lost(c, run.id, run.epoch, detail, most)
+        def work(c: Connection) -> Run | Operation:
+            return lost(c, claimed.id, claimed.epoch, detail, most)
 
         with suppress(Fenced):  # another reconciler was faster, or the owner lives after all
             taken = self._services.database.write(work)
-            if taken.ended:
+            if taken.ended and isinstance(taken, Run):
                 delete_unnamed(self._services, taken.id)
-            log.warning("took a run back", run=run.id, epoch=run.epoch, detail=detail)
+            log.warning("took back", id=claimed.id, epoch=claimed.epoch, detail=detail)
 
     def _hint(self) -> None:
         for queue, waiting in self._waiting().items():
@@ -109,11 +118,13 @@ class Reconciler(threading.Thread):
                     self._services.hints.send(queue)
 
     def _waiting(self) -> dict[QueueName, int]:
-        """Queued runs by the queue that should hear of them."""
-        within = self._services.settings.alive_seconds
-        return self._services.database.read(
-            lambda c: claims.waiting(c, workers.gpu_alive(c, within))
-        )
+        """Queued work by the queue that should hear of it."""
+        return self._services.database.read(self._counted)
+
+    def _counted(self, c: Connection) -> dict[QueueName, int]:
+        gpu_alive = workers.gpu_alive(c, self._services.settings.alive_seconds)
+        counts = claims.waiting(c, gpu_alive), operation_claims.waiting(c, gpu_alive)
+        return {queue: sum(count[queue] for count in counts) for queue in QUEUES}
 
 
 def _forget(c: Connection) -> None:

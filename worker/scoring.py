@@ -65,9 +65,9 @@ class Scoring:
         rows = self._training_rows()
         population = history.statistics_of(loaded.network, _inputs(rows, self._chunk_rows))
         batch = history.statistics_of(loaded.network, (rows[: self._spec.batch_size],))
-        told = history.point(loaded.network, batch, population, len(rows))
         points = None if found is None else found.points
         known = loaded.about.evidence(gap_points=points, population=population)
+        told = history.point(loaded.network, batch, population, len(rows), known)
         findings = [*diagnose(loaded.network, known, "save"), *_gap_findings(found)]
         return Scored(
             metrics | _gap_metrics(found),
@@ -79,7 +79,7 @@ class Scoring:
         scores = dict[str, float | None]()
         for name, part in self._parts():
             found = evaluate(loaded.network, self._loss, part, loaded.block_rows)
-            scores |= {f"{name}_{key}": _finite(value) for key, value in found.items()}
+            scores |= {f"{name}_{key}": finite(value) for key, value in found.items()}
         return scores
 
     def _gap(self, loaded: Loaded) -> Gap | None:
@@ -139,9 +139,10 @@ def _gap_metrics(found: Gap | None) -> dict[str, float | None]:
         return {}
     known = {"": found.points, "_batch": found.batch_points, "_loss": found.loss}
     return {
-        f"train_eval_gap{end}": _finite(value) for end, value in known.items() if value is not None
+        f"train_eval_gap{end}": finite(value) for end, value in known.items() if value is not None
     }
 
 
-def _finite(value: float) -> float | None:
+def finite(value: float) -> float | None:
+    """The number, or null where it is none that JSON has."""
     return value if isfinite(value) else None

@@ -1,16 +1,21 @@
-"""What a hint sets off: claim the best queued run that this worker can train, until none is left.
+"""What a hint sets off: claim the best queued work that this worker can do, until none is left.
 
-Runs are taken in their order. One that needs more cores than are free waits for them
-instead of being overtaken, or a stream of small runs would starve it.
+Runs are taken in their order, and so are operations; where both wait they take turns, so that
+neither starves the other. What needs more cores than are free waits for them instead of being
+overtaken, or a stream of small runs would starve it.
 """
 
 import threading
 
-from core import claims, logs, workers
+from sqlalchemy import Connection
+
+from core import claims, logs, operation_claims, workers
 from core.claims import Owner
 from core.errors import EvalmodeError
+from core.operations import Operation
 from core.record import Run
 from worker.devices import Devices, Share
+from worker.operation_supervisor import KINDS, OperationSupervisor
 from worker.services import Services
 from worker.spare import Spare
 from worker.supervisor import Supervisor
@@ -26,35 +31,36 @@ class Slots:
         self._turn, self._next_in_line = threading.Lock(), threading.Lock()
         self._active = 0
         self._changed = threading.Condition()
+        self._operated = False  # what was taken last was an operation
 
-    def train(self) -> None:
-        """Train queued runs one after another; returns when nothing is left for a slot."""
+    def work(self) -> None:
+        """Do queued work piece by piece; returns when nothing is left for a slot."""
         with self._changed:
             self._active += 1
         try:
-            self._train_all()
+            self._work_off()
         finally:
             with self._changed:
                 self._active -= 1
                 self._changed.notify_all()
 
     def wait_idle(self, seconds: float) -> bool:
-        """Wait until no thread trains; whether that came in time."""
+        """Wait until no thread works; whether that came in time."""
         with self._changed:
             return self._changed.wait_for(lambda: self._active == 0, seconds)
 
-    def _train_all(self) -> None:
+    def _work_off(self) -> None:
         while not self._services.draining.is_set():
             try:
-                if not self._train_one():
+                if not self._work_once():
                     return
             except EvalmodeError as error:
-                # The reconciler hints again; a claimed run's lease runs out.
+                # The reconciler hints again; the lease of what was claimed runs out.
                 log.warning("a slot gave up", error=str(error))
                 return
 
-    def _train_one(self) -> bool:
-        """Whether there was a run; it has been trained, or another worker was faster."""
+    def _work_once(self) -> bool:
+        """Whether there was work; it has been done, or another worker was faster."""
         if not self._next_in_line.acquire(blocking=False):
             return False  # another thread has yet to look, and will see what this one would
         with self._turn:
@@ -66,28 +72,42 @@ class Slots:
             if share is None:
                 return False
             try:
-                run = self._claim(found.id, share)
+                claimed = self._claim(found, share)
             except BaseException:
                 share.give_back()
                 raise
         try:
-            if run is not None:
-                Supervisor(self._services, run, share.visible, self._spare).supervise()
+            if isinstance(claimed, Run):
+                Supervisor(self._services, claimed, share.visible, self._spare).supervise()
+            elif claimed is not None:
+                self._operate(claimed, share)
         finally:
             share.give_back()
         return True
 
-    def _next(self) -> Run | None:
-        settings = self._services.settings
-        return self._services.database.read(
-            lambda c: claims.next_queued(
-                c, settings.worker_queue, workers.gpu_alive(c, settings.alive_seconds)
-            )
-        )
+    def _operate(self, operation: Operation, share: Share) -> None:
+        OperationSupervisor(self._services, operation, share.visible, self._spare).supervise()
 
-    def _claim(self, run_id: str, share: Share) -> Run | None:
+    def _next(self) -> Run | Operation | None:
+        run, operation = self._services.database.read(self._waiting)
+        if run is None or (operation is not None and not self._operated):
+            return operation
+        return run
+
+    def _waiting(self, c: Connection) -> tuple[Run | None, Operation | None]:
+        """The run and the operation that are next."""
+        settings = self._services.settings
+        queue, gpu_alive = settings.worker_queue, workers.gpu_alive(c, settings.alive_seconds)
+        run = claims.next_queued(c, queue, gpu_alive)
+        return run, operation_claims.next_queued(c, queue, gpu_alive, kinds=KINDS)
+
+    def _claim(self, found: Run | Operation, share: Share) -> Run | Operation | None:
         owner = Owner(self._services.worker_id, self._services.host, share.device)
         lease = self._services.settings.lease_seconds
-        return self._services.database.write(
-            lambda c: claims.claim(c, run_id, owner, lease), durable=False
-        )
+        self._operated = isinstance(found, Operation)
+        claim = operation_claims.claim if self._operated else claims.claim
+
+        def work(c: Connection) -> Run | Operation | None:
+            return claim(c, found.id, owner, lease)
+
+        return self._services.database.write(work, durable=False)

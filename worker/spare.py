@@ -1,13 +1,13 @@
-"""A trainer that is forked and rehearsed before there is a run for it.
+"""A child that is forked and rehearsed before there is work for it.
 
 A run's first step would otherwise wait for the fork and for everything that torch does only
-once in a process. Like every trainer it trains one run and ends.
+once in a process. Like every child it does one thing and ends.
 """
 
 import threading
 
 from core import logs
-from worker import trainer
+from worker import child
 from worker.forkserver import Child, start
 
 log = logs.get(__name__)
@@ -22,7 +22,7 @@ class Spare:
     """
 
     def __init__(self, rehearsing: bool) -> None:
-        self._target = trainer.main_rehearsed if rehearsing else trainer.main
+        self._target = child.main_rehearsed if rehearsing else child.main
         self._lock = threading.Lock()
         self._waiting: Child | None = None
         self._closed = False

@@ -1,79 +1,61 @@
-"""One trainer process per run: start it, write down what it reports, pass wishes on, reap it.
+"""One run: its trainer's reports become records, and its users' wishes reach the trainer."""
 
-Every write is a compare-and-set on the run's epoch. The first one that fails means that
-another owner may have begun: the trainer is killed and nothing more is written.
-"""
-
-import os
-import signal
-import time
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
-from multiprocessing import connection
+from contextlib import ExitStack
 from typing import Any
 
 from sqlalchemy import Connection
 
 from core import claims, logs, runs
 from core.claims import NewCheckpoint, Point, Report, Restored, ResumePoint
-from core.errors import DatabaseUnavailable, Fenced, NotFound, StoreUnavailable
+from core.errors import DatabaseUnavailable, NotFound, StoreUnavailable
 from core.record import Run
 from core.states import Outcome, State
 from worker.assign import ResumeLost, assign
-from worker.assignment import Assignment
 from worker.channel import Message
 from worker.lease import Wish
 from worker.pace import Pace
 from worker.renewal import renewed
-from worker.services import Services, started_at
+from worker.services import Services
 from worker.spare import Spare
+from worker.supervision import START_AGAIN_SECONDS, Handler, Supervision
 from worker.tidy import delete_files, delete_unnamed
 
-POLL_SECONDS = 0.1
-RETRY_SECONDS = 1.0
-START_AGAIN_SECONDS = 5.0
 WISHES: dict[State, Wish] = {State.PAUSING: "pause", State.STOPPING: "stop"}
 
-log = logs.get(__name__)
 
-
-class Supervisor:
+class Supervisor(Supervision):
     """Owns one claim of one run until its trainer has ended.
 
     Args:
         services: this worker.
-        run: as claimed; its epoch is the token of every write.
+        run: as claimed.
         visible_device: the CUDA device of this slot; None trains on the CPU.
         spare: where its trainer comes from.
     """
 
+    attach = staticmethod(claims.attach)
+    renew = staticmethod(claims.renew)
+
     def __init__(
         self, services: Services, run: Run, visible_device: str | None, spare: Spare
     ) -> None:
-        self._services, self._run, self._visible_device = services, run, visible_device
-        self._spare = spare
-        self._wish: Wish | None = None
-        self._kill_at = float("inf")
-        self._has_let_go = False  # the last word of this claim is in the records
+        super().__init__(services, run.id, run.epoch, visible_device, spare)
+        self._run = run
         self._pace = Pace()
 
     def supervise(self) -> None:
         """Train the run; returns once its trainer has ended and the records say so."""
         with logs.bound(run=self._run.id, epoch=self._run.epoch):
-            try:
-                self._train_or_let_go()
-            except Fenced:
-                log.warning("another owner may have begun")
-            finally:
-                self._spare.prepare()
+            super().supervise()
 
-    def _train_or_let_go(self) -> None:
+    def _work_or_let_go(self) -> None:
         try:
             with ExitStack() as stack:
-                with renewed(self._services, self._run):
+                with renewed(self._services, claims.renew, self._run.id, self._run.epoch):
                     told = assign(self._services, self._run, self._visible_device)
                     assignment = stack.enter_context(told)
-                self._train(assignment)
+                self._work("train", assignment.to_json())
         except ResumeLost as error:
             self._begin_again(str(error))
         except NotFound as error:
@@ -84,48 +66,8 @@ class Supervisor:
             # The store is away, or the forkserver died just now: both pass.
             self._own(claims.release, f"It could not be started: {error}", START_AGAIN_SECONDS)
 
-    def _train(self, assignment: Assignment) -> None:
-        child = self._spare.take()
-        self._process, self._channel = child.process, child.channel
-        try:
-            self._channel.send("train", assignment=assignment.to_json())
-            self._attach()
-            self._watch()
-            self._process.join(self._services.settings.shutdown_seconds)
-            if not self._has_let_go:
-                self._kill()
-                self._let_go_of_a_dead_trainer()
-        finally:
-            self._kill()
-            self._channel.close()
-
-    def _attach(self) -> None:
-        pid = self._process.pid
-        assert pid is not None
-        lease = self._services.settings.lease_seconds
-        self._own(claims.attach, pid, started_at(pid), lease, durable=False)
-
-    def _watch(self) -> None:
-        """Handle messages until the trainer has ended and its pipe is empty."""
-        polled_at = 0.0
-        sources: list[Any] = [self._channel.connection, self._process.sentinel]
-        while True:
-            ready = connection.wait(sources, POLL_SECONDS)
-            if self._channel.connection in ready:
-                try:
-                    message = self._channel.receive()
-                except (EOFError, OSError):
-                    return
-                self._handle(message)
-            elif ready:
-                return
-            if time.monotonic() - polled_at >= POLL_SECONDS:
-                polled_at = time.monotonic()
-                self._pass_wish_on()
-
-    def _handle(self, message: Message) -> None:
-        handlers: dict[str, Callable[[Message], None]] = {
-            "alive": self._on_alive,
+    def _handlers(self) -> dict[str, Handler]:
+        return {
             "report": self._on_report,
             "saved": self._on_saved,
             "ended": self._on_ended,
@@ -133,15 +75,6 @@ class Supervisor:
             "released": self._on_released,
             "unreadable": self._on_unreadable,
         }
-        handlers[message["kind"]](message)
-
-    def _on_alive(self, message: Message) -> None:
-        try:
-            lease = self._services.settings.lease_seconds
-            self._own_once(claims.renew, lease, durable=False)
-        except DatabaseUnavailable:
-            return  # not renewed: the trainer fences itself when this goes on
-        self._tell("renewed", at=message["at"])
 
     def _on_report(self, message: Message) -> None:
         points = [Point(**point) for point in message["points"]]
@@ -179,9 +112,7 @@ class Supervisor:
         delete_files(self._services, self._own(claims.drop_resume, why))
         self._let_go(claims.release, why)
 
-    def _let_go_of_a_dead_trainer(self) -> None:
-        detail = f"the trainer ended with status {self._process.exitcode}"
-        log.warning(detail)
+    def _let_go_of_a_dead_process(self, detail: str) -> None:
         if self._wish is not None:
             # It was asked to end and did not manage in time: no crash of the run's own.
             self._let_go(claims.release, detail)
@@ -195,59 +126,14 @@ class Supervisor:
         if run.ended:
             delete_unnamed(self._services, run.id)
 
-    def _pass_wish_on(self) -> None:
-        wish = self._wanted()
-        if wish is not None and wish != self._wish:
-            self._wish = wish
-            self._kill_at = time.monotonic() + self._services.settings.shutdown_seconds
-            self._tell(wish)
-        if time.monotonic() > self._kill_at:
-            self._kill()
-
     def _wanted(self) -> Wish | None:
         try:
-            state = self._services.database.read(lambda c: runs.get(c, self._run.id)).state
+            state = self._services.database.read(lambda c: runs.get(c, self._id)).state
         except DatabaseUnavailable:
             state = State.RUNNING
         if state in WISHES:
             return WISHES[state]
         return "shutdown" if self._services.draining.is_set() else None
-
-    def _own(self, write: Callable[..., Any], *values: Any, durable: bool = True) -> Any:
-        """Write as the owner; waits for a database that is away, and is fenced if too late.
-
-        Raises:
-            DatabaseUnavailable: it stayed away while this worker is ending: the lease runs out.
-        """
-        patience = time.monotonic() + self._services.settings.shutdown_seconds
-        while True:
-            try:
-                return self._own_once(write, *values, durable=durable)
-            except DatabaseUnavailable:
-                if self._services.draining.is_set() and time.monotonic() > patience:
-                    raise
-                log.warning("the database does not answer")
-                time.sleep(RETRY_SECONDS)
-
-    def _own_once(self, write: Callable[..., Any], *values: Any, durable: bool) -> Any:
-        def work(c: Connection) -> Any:
-            return write(c, self._run.id, self._run.epoch, *values)
-
-        return self._services.database.write(work, durable=durable)
-
-    def _tell(self, kind: str, **values: Any) -> None:
-        with suppress(OSError):  # it has ended; the watch will see
-            self._channel.send(kind, **values)
-
-    def _kill(self) -> None:
-        """End the trainer and whatever it started, and wait for it; twice is once."""
-        pid = self._process.pid
-        assert pid is not None
-        if self._process.is_alive():
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(pid, signal.SIGKILL)
-            self._process.kill()
-        self._process.join()
 
 
 def _finish(

@@ -25,7 +25,7 @@ def register(app: Celery, member: Member, slots: Slots) -> None:
 
     @app.task(name=TRAIN, ignore_result=True)
     def train() -> None:
-        slots.train()
+        slots.work()
 
     def ready(**_: Any) -> None:
         # Celery would answer one by starting itself again, by a command line that is not ours,

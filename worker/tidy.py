@@ -1,12 +1,19 @@
-"""Removes files of runs that no record names: replaced resume points, work of dead epochs."""
+"""Removes files that no record names: replaced resume points, work of dead epochs, and rows
+that came with a request whose operation has ended.
+"""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from core import checkpoints, logs
+from sqlalchemy import Connection
+
+from core import checkpoints, logs, operations, revisions
 from core.errors import EvalmodeError
 from worker.services import Services
 
 KEEP_SECONDS = 3600.0  # a younger file may be about to be named
+
+#: Folders beside the runs' own: of revisions, of imports, of rows.
+ELSEWHERE = (revisions.FOLDER, checkpoints.IMPORTS, revisions.ROWS)
 
 log = logs.get(__name__)
 
@@ -34,12 +41,25 @@ def delete_unnamed(services: Services, run_id: str) -> None:
 def sweep(services: Services) -> None:
     """Delete what crashes have left: old files that no record names, old scratch files."""
     services.files.sweep(24 * KEEP_SECONDS)
-    old: dict[str, set[str]] = {}
-    for file in services.files.list("runs"):
-        if file.age_seconds > KEEP_SECONDS:
-            old.setdefault(file.key.split("/")[1], set()).add(file.key)
-    for run_id, keys in old.items():
+    by_run: dict[str, set[str]] = {}
+    for key in _old(services, "runs"):
+        by_run.setdefault(key.split("/")[1], set()).add(key)
+    for run_id, keys in by_run.items():
         delete_files(services, keys - _named(services, run_id))
+    elsewhere = {key for folder in ELSEWHERE for key in _old(services, folder)}
+    if elsewhere:
+        named = services.database.read(lambda c: _named_elsewhere(c, elsewhere))
+        delete_files(services, elsewhere - named)
+
+
+def _old(services: Services, folder: str) -> Iterator[str]:
+    for file in services.files.list(folder):
+        if file.age_seconds > KEEP_SECONDS:
+            yield file.key
+
+
+def _named_elsewhere(c: Connection, keys: set[str]) -> frozenset[str]:
+    return checkpoints.named(c, keys) | operations.rows_keys(c)
 
 
 def _named(services: Services, run_id: str) -> frozenset[str]:

@@ -1,27 +1,16 @@
-"""The trainer: a child process that waits for one run, trains it and reports over its pipe.
+"""The trainer: trains one run in a child process, and decides what is written when."""
 
-It holds no connection to records or queue. Importing this module does nothing else: the
-forkserver imports it once, and every trainer starts from there.
-"""
-
-import gc
-import logging
-import os
 import time
 from dataclasses import asdict
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 import torch
-import torch._dynamo  # the first optimizer object would import it: a second of a run's start
 
-from core.errors import EvalmodeError
 from core.files import FileStore, open_store
 from core.settings import Settings
 from model.checkpoint import About
 from model.data.dataset import load as load_dataset
-from model.errors import CheckpointRefused, ModelError
+from model.errors import CheckpointRefused
 from model.plan import Limits, check
 from model.spec import RunSpec
 from model.training.arrays import prepare
@@ -29,61 +18,12 @@ from model.training.guard import Restored
 from model.training.loop import Happening, Point, Training
 from worker.assignment import Assignment
 from worker.channel import Channel
-from worker.forkserver import die_with_forkserver
 from worker.lease import Lifeline
-from worker.rehearsal import rehearse
 from worker.saver import Saver, read_resume
 from worker.scoring import Scoring
+from worker.visible_device import open_device
 
 ACCEPTED = Limits(max_parameters=2**63, max_memory_bytes=2**63)  # the API's limits were checked
-
-log = logging.getLogger(__name__)
-
-
-def main(connection: "Connection[Any, Any]") -> None:
-    """Train the one assignment that arrives; what became of it is the last message on the pipe."""
-    _settle()
-    _wait_and_train(Channel(connection))
-
-
-def main_rehearsed(connection: "Connection[Any, Any]") -> None:
-    """As `main`, for the CPU: it has trained something small before its assignment arrives."""
-    _settle()
-    rehearse()
-    _wait_and_train(Channel(connection))
-
-
-def _settle() -> None:
-    die_with_forkserver()
-    gc.freeze()  # a collection must not touch, and so copy, what the forkserver imported
-
-
-def _wait_and_train(channel: Channel) -> None:
-    try:
-        message = channel.receive()
-    except EOFError:
-        return  # the worker ended before there was a run
-    _train(channel, Assignment.from_json(message["assignment"]))
-
-
-def _train(channel: Channel, assignment: Assignment) -> None:
-    lifeline = Lifeline(channel, assignment.timing)
-    lifeline.start()
-    try:
-        Trainer(assignment, channel, lifeline).train()
-    except Unreadable as error:
-        channel.send("unreadable", message=str(error))
-    except ModelError as error:
-        _fail(channel, "user", error.reason, error)
-    except (OSError, EvalmodeError) as error:
-        # A full disk or an unreachable store passes: the run goes back to the queue.
-        channel.send("released", delay=60.0, detail=f"{type(error).__name__}: {error}")
-    except Exception as error:
-        if is_out_of_memory(error):
-            _fail(channel, "infra", "OUT_OF_MEMORY", error)
-            return
-        log.exception("the trainer failed")
-        _fail(channel, "code", "TRAINER_FAILED", error)
 
 
 class Unreadable(Exception):
@@ -114,7 +54,7 @@ class Trainer:
                 return
 
     def _prepare(self) -> None:
-        device = self._open_device()
+        device = open_device(self.assignment.device, self.assignment.visible_device)
         spec = RunSpec.model_validate(self.assignment.spec)
         torch.set_num_threads(spec.threads)
         dataset = load_dataset(Path(self.assignment.dataset))
@@ -139,12 +79,6 @@ class Trainer:
             except (CheckpointRefused, FileNotFoundError) as error:
                 raise Unreadable(str(error)) from error
             self.training.resume(point)
-
-    def _open_device(self) -> torch.device:
-        if self.assignment.visible_device is not None:
-            # CUDA reads this at its first use, which is later than here.
-            os.environ["CUDA_VISIBLE_DEVICES"] = self.assignment.visible_device  # noqa: TID251
-        return torch.device(self.assignment.device)
 
     def _take(self, happening: Happening) -> None:
         now, timing = time.monotonic(), self.assignment.timing
@@ -200,13 +134,3 @@ class Trainer:
             self.saver.save(self.training.resume_point(), None)
             self.saver.wait()
         self.channel.send("released", delay=0.0, detail=self.lifeline.wish)
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out; torch's CPU allocator says so in a plain RuntimeError."""
-    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    return known or "DefaultCPUAllocator: can't allocate memory" in str(error)
-
-
-def _fail(channel: Channel, cause: str, reason: str, error: BaseException) -> None:
-    channel.send("failed", cause=cause, reason=reason, message=str(error) or type(error).__name__)

@@ -37,12 +37,14 @@ def converge(
         The estimate from all batches; one point for each estimate, the last with error 0.
     """
     final = estimate(batches)
-    counts = [2**k for k in range(len(batches).bit_length()) if 2**k < len(batches)]
-    points = [
-        _point(part, estimate(part), final, layers)
-        for part in (batches.first(count) for count in counts)
-    ]
+    parts = [batches.first(count) for count in partial_counts(len(batches))]
+    points = [_point(part, estimate(part), final, layers) for part in parts]
     return final, (*points, CurvePoint(len(batches), batches.num_rows, 0.0, 0.0))
+
+
+def partial_counts(batches: int) -> list[int]:
+    """1, 2, 4, 8, ... below the number of all batches."""
+    return [2**k for k in range(batches.bit_length()) if 2**k < batches]
 
 
 def _point(

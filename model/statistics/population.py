@@ -21,7 +21,7 @@ from model.statistics.levels import norm_levels
 from model.statistics.modes import batch_norms, batch_statistics
 from model.statistics.moments import Moments
 
-_FEW = 8  # rows that show how the layers hang together
+FEW = 8  # rows that show how the layers hang together
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def layer_by_layer(network: nn.Module, batches: Batches, settle: Settle) -> dict
     """
     running = copy.deepcopy(network).eval()
     device = _device(running)
-    few = next(iter(batches))[:_FEW].to(device)
+    few = next(iter(batches))[:FEW].to(device)
     settled: dict[str, Statistics] = {}
     for level in norm_levels(running, few):
         for name, moments in _gather(running, level, batches).items():

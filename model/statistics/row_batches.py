@@ -1,7 +1,7 @@
 """Raw rows as scaled batches: shuffled by a seed, scaled when they are read."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ class RowBatches:
     dtype: type[np.float32] | type[np.float64]  # of the batches
     bounds: tuple[tuple[int, int], ...]  # of each batch, as places in `order`
     order: np.ndarray  # (n,) int64, row indices
+    on_read: Callable[[], None] | None = None  # called before each batch; may raise
 
     @classmethod
     def shuffled(
@@ -46,7 +47,7 @@ class RowBatches:
 
     def first(self, count: int) -> "RowBatches":
         """The first `count` batches."""
-        return RowBatches(self.rows, self.scaling, self.dtype, self.bounds[:count], self.order)
+        return replace(self, bounds=self.bounds[:count])
 
     @property
     def num_rows(self) -> int:
@@ -58,5 +59,7 @@ class RowBatches:
 
     def __iter__(self) -> Iterator[Tensor]:
         for start, end in self.bounds:
+            if self.on_read is not None:
+                self.on_read()
             raw = self.rows[self.order[start:end]]
             yield torch.from_numpy(self.scaling.apply(raw, dtype=self.dtype))

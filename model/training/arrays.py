@@ -46,23 +46,30 @@ def dtype_of(spec: RunSpec) -> torch.dtype:
     return torch.float64 if spec.precision == "float64" else torch.float32
 
 
-def prepare(dataset: Dataset, spec: RunSpec, device: torch.device) -> Arrays:
-    """Split, fit the scaling on the training rows alone, scale, and move to the device."""
+def prepare(
+    dataset: Dataset, spec: RunSpec, device: torch.device, scaling: Scaling | None = None
+) -> Arrays:
+    """Split, fit the scaling on the training rows alone, scale, and move to the device.
+
+    Args:
+        scaling: as fitted before, to be taken instead.
+    """
     rows = split_rows(dataset.facts, dataset.targets, spec.split)
-    train = dataset.inputs[rows.train]
-    scaling = Scaling.fit(spec.scaling, train, dataset.facts.images)
+    if scaling is None:
+        scaling = Scaling.fit(spec.scaling, dataset.inputs[rows.train], dataset.facts.images)
 
     def part(indices: np.ndarray) -> Part:
-        return _part(dataset, indices, scaling, spec, device)
+        return part_of(dataset, indices, scaling, spec, device)
 
     return Arrays(
         part(rows.train), part(rows.validation), part(rows.test), part(rows.calibration), scaling
     )
 
 
-def _part(
+def part_of(
     dataset: Dataset, indices: np.ndarray, scaling: Scaling, spec: RunSpec, device: torch.device
 ) -> Part:
+    """Some rows of a dataset, scaled, with targets as the spec's loss wants them."""
     assert spec.loss is not None
     dtype = dtype_of(spec)
     numpy_type = np.float64 if dtype == torch.float64 else np.float32

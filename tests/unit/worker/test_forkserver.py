@@ -38,7 +38,7 @@ def test_importing_the_trainer_runs_no_tensor_operation_and_starts_no_thread() -
         "        raise AssertionError(f'{operation} ran at import')\n"
         "state = torch.get_rng_state().clone()\n"
         "with Refuse():\n"
-        "    import torch._dynamo, worker.trainer\n"
+        "    import torch._dynamo, worker.child\n"
         "assert torch.equal(state, torch.get_rng_state())\n"
         "assert threading.active_count() == 1\n"
         "assert not torch.cuda.is_initialized()\n"
@@ -57,7 +57,7 @@ def test_a_child_leads_a_session_of_its_own_and_finds_everything_imported() -> N
 
 
 def _tell(connection: Any) -> None:
-    loaded = "worker.trainer" in sys.modules and "torch._dynamo" in sys.modules
+    loaded = "worker.child" in sys.modules and "torch._dynamo" in sys.modules
     forkserver.die_with_forkserver()
     Channel(connection).send("told", session=os.getsid(0), parent=os.getppid(), loaded=loaded)
 
