@@ -104,6 +104,8 @@ class About:
     batches: int | None = None
     #: Layers whose num_batches_tracked was not in an imported file: 0 stands for "unknown".
     unknown_age: tuple[str, ...] = ()
+    #: Share of the initial 0 and 1 in statistics whose counters do not tell it; None: they do.
+    initial_share: float | None = None
     #: The weights are an average, on which no statistics have been measured.
     is_averaged: bool = False
     #: Fingerprints, by layer, of statistics that must not have moved.
@@ -127,6 +129,7 @@ class About:
         known = {
             "batches": self.batches,
             "unknown_age": self.unknown_age or None,
+            "initial_share": self.initial_share,
             "averaged": self.is_averaged or None,
             "frozen": dict(self.frozen) or None,
             "drift": self.drift and self.drift.to_json(),
@@ -144,6 +147,7 @@ class About:
         return Evidence(
             batches=self.batches,
             unknown_age=self.unknown_age,
+            initial_share=self.initial_share,
             is_averaged=self.is_averaged,
             frozen=self.frozen,
             **found,
@@ -160,6 +164,7 @@ class About:
             metadata["step"],
             metadata.get("batches"),
             tuple(metadata.get("unknown_age", ())),
+            metadata.get("initial_share"),
             metadata.get("averaged", False),
             metadata.get("frozen", {}),
             None if drift is None else Calibration.from_json(drift),

@@ -197,8 +197,8 @@ def _about(
         history.step,
         history.batches,
         layers,
-        history.is_averaged,
-        history.frozen,
+        is_averaged=history.is_averaged,
+        frozen=history.frozen,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from model.findings import Finding
-from model.norms.lag import MOST_SHARE, share_left
+from model.norms.lag import MOST_SHARE
 from model.statistics.channels import HALF_LIMIT, beyond_half, dead
 from model.statistics.evidence import Evidence, MeanAndVariance
 from model.statistics.faults import RECALIBRATE, channel_evidence
@@ -54,7 +54,7 @@ def _lag(state: NormState, known: Evidence) -> Iterator[Finding]:
     age = known.age(state.name, state.counter)
     if age == 0 or state.is_initial or not _is_sound(state):
         return  # an error says more
-    share = None if age is None else share_left(state.momentum, age)
+    share = known.share(state.name, state.momentum, state.counter)
     population = known.population.get(state.name)
     distance, ratio = (None, None) if population is None else distances(state, population)
     limits = ((share, MOST_SHARE), (distance, MOST_DISTANCE), (ratio, MOST_LOG_RATIO))

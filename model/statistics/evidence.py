@@ -6,6 +6,8 @@ from typing import Protocol
 
 from torch import Tensor
 
+from model.norms.lag import share_left
+
 
 class MeanAndVariance(Protocol):
     """Mean and variance of what enters a norm layer, per channel."""
@@ -28,6 +30,7 @@ class Evidence:
     fingerprint: str | None = None  # of the running statistics, as it was recorded
     batches: int | None = None  # that every layer should have counted: the optimizer steps
     unknown_age: Collection[str] = ()  # layers whose counter was not in the file they came from
+    initial_share: float | None = None  # of the first 0 and 1, where no counter tells it
     is_averaged: bool = False  # the weights are an average on which no statistics were measured
     frozen: Mapping[str, str] = field(default_factory=dict)  # fingerprint at the freeze, by layer
     population: Mapping[str, MeanAndVariance] = field(default_factory=dict)  # by layer
@@ -36,6 +39,16 @@ class Evidence:
     def age(self, layer: str, counter: int) -> int | None:
         """Batches that the layer has seen; None where its counter says nothing."""
         return None if layer in self.unknown_age else counter
+
+    def share(self, layer: str, momentum: float | None, counter: int) -> float | None:
+        """Share of the initial 0 and 1 that is left in the layer; None where that is unknown.
+
+        Statistics that were computed from rows hold none, whatever momentum and counter say.
+        """
+        if self.initial_share is not None:
+            return self.initial_share
+        age = self.age(layer, counter)
+        return None if age is None else share_left(momentum, age)
 
     def expected(self, layer: str) -> int | None:
         """What the layer's counter must say; None where that is not known, as when frozen."""

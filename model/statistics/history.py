@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from model.errors import DeviationZero
-from model.norms.lag import share_left
+from model.statistics.evidence import Evidence
 from model.statistics.layers import NormState, norm_states
 from model.statistics.modes import batch_norms
 from model.statistics.population import Statistics, pooled
@@ -44,6 +44,7 @@ def point(
     batch: Mapping[str, Statistics],
     population: Mapping[str, Statistics],
     rows: int,
+    known: Evidence | None = None,
 ) -> dict[str, Any]:
     """Compare the running statistics of every layer with a batch's and the population's.
 
@@ -54,12 +55,17 @@ def point(
         batch: of one training batch, by layer.
         population: of many rows; what is missing is not compared with.
         rows: how many rows the population has.
+        known: what counters do not tell.
 
     Returns:
         `rows` and one entry per layer in network order; a number that is not finite, or of
         channels that do not vary, is null.
     """
-    layers = [_layer(state, batch, population) for state in norm_states(network)]
+    known = known or Evidence()
+    layers = [
+        {**_layer(state, batch, population), "share_of_initial": _share(state, known)}
+        for state in norm_states(network)
+    ]
     return {"rows": rows, "layers": layers}
 
 
@@ -72,12 +78,15 @@ def _layer(
     return {
         "layer": state.name,
         "channels": len(state.mean),
-        "share_of_initial": share_left(state.momentum, state.counter),
         "mean": {name: _root_mean_square(one) for name, one in known.items()},
         "variance": {name: _geometric_mean(one) for name, one in known.items()},
         "running_distance": _distance(own, from_population),
         "batch_distance": _distance(from_batch, from_population),
     }
+
+
+def _share(state: NormState, known: Evidence) -> float | None:
+    return known.share(state.name, state.momentum, state.counter)
 
 
 def _root_mean_square(one: Statistics | None) -> float | None:

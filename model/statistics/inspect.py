@@ -1,14 +1,14 @@
 """What a checkpoint's norm layers hold, as JSON-ready values."""
 
-from collections.abc import Collection
 from math import isfinite
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from model.norms.lag import share_left, trustworthy_step, window
+from model.norms.lag import trustworthy_step, window
 from model.statistics.channels import beyond_half, dead, gain_near_zero, indices
+from model.statistics.evidence import Evidence
 from model.statistics.layers import NormState, layer_fingerprint, norm_states
 
 QUANTILES = {"p05": 0.05, "p25": 0.25, "median": 0.5, "p75": 0.75, "p95": 0.95}
@@ -19,27 +19,30 @@ def inspect(
     *,
     layer: str | None = None,
     values: bool = False,
-    unknown_age: Collection[str] = (),
+    known: Evidence | None = None,
 ) -> list[dict[str, Any]]:
     """Facts of every batch-norm layer with running statistics, in network order.
 
     Args:
         layer: name of the only layer to tell of.
         values: also the vectors, one number per channel.
-        unknown_age: layers whose counter was not in the file that they came from.
+        known: what counters do not tell.
 
     Raises:
         ValueError: the network has no such layer.
     """
+    known = known or Evidence()
     chosen = [state for state in norm_states(network) if layer in (None, state.name)]
     if layer is not None and not chosen:
         raise ValueError("the network has no norm layer of that name with running statistics")
-    return [facts(state, values, state.name not in unknown_age) for state in chosen]
+    return [facts(state, values, known) for state in chosen]
 
 
-def facts(state: NormState, values: bool, is_age_known: bool = True) -> dict[str, Any]:
+def facts(state: NormState, values: bool, known: Evidence) -> dict[str, Any]:
     """One layer's facts. What hangs on the counter is null where the age is unknown."""
-    age = state.counter if is_age_known else None
+    age = known.age(state.name, state.counter)
+    # Statistics that were computed from rows average over all of them.
+    averaged = state.momentum if known.initial_share is None else None
     told = {
         "layer": state.name,
         "kind": "batch",
@@ -50,8 +53,8 @@ def facts(state: NormState, values: bool, is_age_known: bool = True) -> dict[str
         "running": state.module.convention.running,
         "normalize": state.module.convention.normalize,
         "batches_tracked": age,
-        "share_of_initial": None if age is None else share_left(state.momentum, age),
-        "window_batches": None if age is None else window(state.momentum, age),
+        "share_of_initial": known.share(state.name, state.momentum, state.counter),
+        "window_batches": None if age is None else window(averaged, age),
         "trustworthy_step": trustworthy_step(state.momentum),
         "is_initial": state.is_initial,
         "fits_float16": not any(bool(one.any()) for one in beyond_half(state).values()),

@@ -254,6 +254,18 @@ def test_statistics_far_from_the_population_lag_whatever_their_age(network, mean
     assert [one.reason for one in found] == ["BN_STATS_LAG"] * 2 * is_lag
 
 
+def test_a_share_that_is_told_counts_instead_of_the_counter(lagging):
+    network, *_ = lagging
+    assert "BN_STATS_LAG" in [one.reason for one in diagnose(network)]
+    assert "BN_STATS_LAG" not in [
+        one.reason for one in diagnose(network, Evidence(initial_share=0))
+    ]
+    found = diagnose(network, Evidence(initial_share=0.3))
+    assert {one.evidence["share_of_initial"] for one in found if one.reason == "BN_STATS_LAG"} == {
+        0.3
+    }
+
+
 def test_an_unknown_age_is_judged_by_the_population_alone(lagging):
     network, _, arrays = lagging
     unknown = Evidence(unknown_age={"1", "4"})

@@ -7,6 +7,7 @@ from torch import nn
 
 from model import spec
 from model.norms.batch import BatchNorm
+from model.statistics.evidence import Evidence
 from model.statistics.fingerprint import fingerprint
 from model.statistics.inspect import inspect, summary
 
@@ -52,11 +53,18 @@ def test_it_tells_the_convention_and_the_age():
 
 
 def test_an_unknown_age_is_null_and_not_0():
-    facts = told(trained(batches=0), unknown_age={"0"})
+    facts = told(trained(batches=0), known=Evidence(unknown_age={"0"}))
 
     assert facts["batches_tracked"] is None
     assert facts["share_of_initial"] is None
     assert facts["window_batches"] is None
+
+
+def test_statistics_that_were_computed_hold_nothing_of_the_start_and_all_their_batches():
+    facts = told(trained(momentum=0.001), known=Evidence(initial_share=0.0))
+
+    assert facts["share_of_initial"] == 0
+    assert facts["window_batches"] == facts["batches_tracked"] == 5
 
 
 def test_summaries_and_vectors_are_those_of_numpy():
