@@ -9,7 +9,16 @@ from fastapi import Depends, FastAPI
 from api import openapi, problems, queries
 from api.access import Access
 from api.heads import Heads
-from api.routes import checkpoints, datasets, predictions, run_log, runs, service, statistics
+from api.routes import (
+    checkpoints,
+    datasets,
+    diagnosis,
+    predictions,
+    run_log,
+    runs,
+    service,
+    statistics,
+)
 from api.services import opened
 from api.serving.inputs import PredictRequest
 from api.telemetry import Telemetry
@@ -17,7 +26,16 @@ from core.errors import CheckpointNotFound, DatasetNotFound, NotFound, RunNotFou
 from core.settings import Settings
 
 VERSION = "0.1.0"
-_ROUTERS = (runs, run_log, predictions, checkpoints, statistics, datasets, service)
+_ROUTERS = (
+    runs,
+    run_log,
+    predictions,
+    checkpoints,
+    statistics,
+    diagnosis,
+    datasets,
+    service,
+)
 _IDS: dict[str, type[NotFound]] = {
     "/v1/runs/": RunNotFound,
     "/v1/checkpoints/": CheckpointNotFound,
