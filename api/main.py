@@ -13,6 +13,7 @@ from api.routes import (
     checkpoints,
     datasets,
     diagnosis,
+    history,
     predictions,
     run_log,
     runs,
@@ -33,6 +34,7 @@ _ROUTERS = (
     checkpoints,
     statistics,
     diagnosis,
+    history,
     datasets,
     service,
 )

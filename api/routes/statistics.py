@@ -87,12 +87,37 @@ class LayerStatistics(Resource):
     )
 
 
+class LayerGap(Resource):
+    """What one layer adds to the gap when it joins those before it on batch statistics."""
+
+    layer: str = Field(description="Its state-dict prefix.")
+    points: float | None = Field(description="Of accuracy; null for regression.")
+    loss: float | None = Field(description="Of the loss; null where it is not finite.")
+
+
+class TrainEvalGap(Resource):
+    """What eval mode costs against batch statistics on the same rows; positive: it is worse."""
+
+    rows: int = Field(description="Rows that were scored with both.")
+    points: float | None = Field(description="Hundredths of accuracy; null for regression.")
+    loss: float | None = Field(description="Loss per row; null where it is not finite.")
+    p_value: float | None = Field(
+        description="McNemar's exact test on the rows that one of the two alone gets right."
+    )
+    layers: list[LayerGap] = Field(
+        description="Its parts, which sum to it; empty where nobody has divided it."
+    )
+
+
 class StatisticsResource(Resource):
     """The running statistics of a checkpoint, layer by layer."""
 
     object: Literal["statistics"] = "statistics"
     checkpoint: str = Field(description="`ckpt_…`")
     fingerprint: str = Field(description="sha256 over all of them.")
+    train_eval_gap: TrainEvalGap | None = Field(
+        description="As it was measured when the checkpoint was saved; null where it was not."
+    )
     layers: list[LayerStatistics] = Field(description="Norm layers in network order.")
 
 
@@ -110,15 +135,17 @@ async def get_statistics(
     record = await services.database.aread(lambda c: checkpoints.get(c, checkpoint_id))
 
     def look(loaded: Loaded) -> list[dict[str, Any]]:
-        unknown = loaded.about.unknown_age
+        known = loaded.about.evidence()
         try:
-            return inspect(loaded.network, layer=layer, values=values, unknown_age=unknown)
+            return inspect(loaded.network, layer=layer, values=values, known=known)
         except ValueError as error:
             raise Invalid(FieldError(path="layer", message=str(error))) from error
 
     layers = await services.predictions.look(record, look)
+    gap = (record.history or {}).get("train_eval_gap")
     return StatisticsResource(
         checkpoint=record.id,
         fingerprint=record.fingerprint,
+        train_eval_gap=None if gap is None else TrainEvalGap.model_validate(gap),
         layers=[LayerStatistics.model_validate(facts) for facts in layers],
     )

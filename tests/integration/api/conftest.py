@@ -29,11 +29,14 @@ from core.settings import Settings
 from core.states import Outcome
 from model import checkpoint
 from model.checkpoint import About
+from model.data.dataset import load as load_dataset
 from model.data.scaling import Scaling
 from model.networks.build import build
 from model.networks.init import initialize
 from model.plan import plan
 from model.spec import RunSpec
+from model.training.arrays import prepare
+from worker.scoring import Scored, Scoring
 
 SPEC: dict[str, Any] = {"dataset": "digits", "network": {"kind": "mlp", "hidden": [5]}}
 OWNER = Owner("worker-1", "host", "cpu")
@@ -67,6 +70,13 @@ class Service:
         key = f"runs/{run_id}/e{epoch}/step-{step}.safetensors"
         new = write_checkpoint(self, run, key, step)
         return self.database.write(lambda c: claims.add_checkpoint(c, run_id, epoch, new))
+
+    def add_scored(self, run_id: str, epoch: int, step: int = 1) -> str:
+        """The same, with everything that a worker finds of a checkpoint."""
+        run = self.database.read(lambda c: runs.get(c, run_id))
+        new = write_checkpoint(self, run, f"runs/{run_id}/e{epoch}/step-{step}.safetensors", step)
+        scored = replace(new, **vars(score(self, run, new)))
+        return self.database.write(lambda c: claims.add_checkpoint(c, run_id, epoch, scored))
 
     def add_revision(self, checkpoint_id: str, shift: float = 1.0, **more: Any) -> str:
         """Record a revision whose running means are the checkpoint's, moved by `shift`."""
@@ -103,6 +113,14 @@ def write_checkpoint(service: Service, run: Run, key: str, step: int) -> NewChec
         weights_hash=written.weights,
         metrics={"test_accuracy": 0.5},
     )
+
+
+def score(service: Service, run: Run, new: NewCheckpoint) -> Scored:
+    keys = service.database.read(lambda c: datasets.get(c, run.dataset_id)).keys
+    [folder] = {service.files.local(key).parent for key in keys}
+    dataset, spec = load_dataset(folder), RunSpec.model_validate(run.spec)
+    scoring = Scoring(spec, dataset.facts, prepare(dataset, spec, torch.device("cpu")))
+    return scoring.score(checkpoint.load(service.files.local(new.key), new.sha256))
 
 
 def write_revision(service: Service, record: Checkpoint, shift: float) -> NewRevision:
@@ -172,6 +190,15 @@ def client(service: Service) -> Iterator[httpx.Client]:
 def trained(service: Service) -> dict[str, Any]:
     """A run with a checkpoint."""
     return service.train(norm="batch")
+
+
+@pytest.fixture(scope="session")
+def scored(service: Service) -> dict[str, Any]:
+    """A run with checkpoints at steps 1, 2 and 3, as a worker records them, in `checkpoints`."""
+    run_id = service.submit(norm="batch")["id"]
+    epoch = service.claim(run_id)
+    made = [service.add_scored(run_id, epoch, step) for step in (1, 2, 3)]
+    return {"id": run_id, "checkpoints": made}
 
 
 @pytest.fixture

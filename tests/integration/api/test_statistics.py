@@ -46,6 +46,20 @@ def test_a_network_without_batch_norm_has_no_layers(client: httpx.Client, servic
     assert client.get(path(service.train(norm="none"))).json()["layers"] == []
 
 
+def test_the_gap_is_the_one_that_was_measured_with_rows(
+    client: httpx.Client, scored: dict[str, Any], trained: dict[str, Any]
+) -> None:
+    [one, *_] = scored["checkpoints"]
+    gap = client.get(f"/v1/checkpoints/{one}/statistics").json()["train_eval_gap"]
+    metrics = client.get(f"/v1/checkpoints/{one}").json()["metrics"]
+    assert gap["rows"] == 359
+    assert gap["points"] == metrics["train_eval_gap"]
+    assert gap["loss"] == metrics["train_eval_gap_loss"]
+    assert [layer["layer"] for layer in gap["layers"]] == ["1"]
+    assert sum(layer["points"] for layer in gap["layers"]) == pytest.approx(gap["points"])
+    assert client.get(path(trained)).json()["train_eval_gap"] is None
+
+
 def test_a_layer_that_is_not_there_is_named(client: httpx.Client, trained: dict[str, Any]) -> None:
     answer = client.get(path(trained), params={"layer": "nowhere"})
     assert answer.status_code == 422
