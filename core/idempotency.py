@@ -51,8 +51,23 @@ def reserve(connection: Connection, asked: Idempotency, resource_id: str | None)
     new = connection.execute(_INSERT, row | {"resource_id": resource_id, "created_at": at})
     if new.rowcount == 1:
         return None
+    return _made(connection, asked, _is(asked))
+
+
+def made(connection: Connection, asked: Idempotency) -> str | None:
+    """What the earlier request with this key made; None where there was none. Takes nothing.
+
+    Raises:
+        IdempotencyMismatch, IdempotencyInFlight: see `reserve`.
+    """
+    return _made(connection, asked, _is(asked) & ~_expired(now(connection)))
+
+
+def _made(connection: Connection, asked: Idempotency, entry: ColumnElement[bool]) -> str | None:
     columns = select(idempotency.c.body_hash, idempotency.c.resource_id)
-    earlier = connection.execute(columns.where(_is(asked))).one()
+    earlier = connection.execute(columns.where(entry)).one_or_none()
+    if earlier is None:
+        return None
     if earlier.body_hash != asked.body_hash:
         raise IdempotencyMismatch()
     if earlier.resource_id is None:

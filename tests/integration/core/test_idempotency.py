@@ -39,6 +39,22 @@ def test_a_request_that_failed_frees_its_key(database: Database) -> None:
     assert reserve(database, OTHER_BODY) == "ds_2", "what was made stays"
 
 
+def test_what_a_key_made_can_be_asked_without_taking_it(database: Database) -> None:
+    def made(asked: Idempotency) -> str | None:
+        return database.read(lambda c: idempotency.made(c, asked))
+
+    assert made(ASKED) is None
+    assert reserve(database, ASKED) is None, "nobody has taken it"
+    with pytest.raises(IdempotencyInFlight):
+        made(ASKED)
+    database.write(lambda c: idempotency.settle(c, ASKED, "op_1"))
+    assert made(ASKED) == "op_1"
+    with pytest.raises(IdempotencyMismatch):
+        made(OTHER_BODY)
+    age(database, 24.1 * 3600)
+    assert made(ASKED) is None
+
+
 def test_keys_of_one_scope_are_not_those_of_another(database: Database) -> None:
     reserve(database, ASKED, "ds_1")
     assert reserve(database, Idempotency("POST /v1/runs", ASKED.key, "hash-9"), "run_1") is None
