@@ -112,14 +112,28 @@ def _from_json(body: bytes, facts: Facts, max_rows: int) -> Asked:
     if not isinstance(request.inputs, list):
         raise InputRefused("must be a list of rows")
     _refuse_too_many(len(request.inputs), max_rows)
-    rows = _array(request.inputs, facts, has_words=b"true" in body or b"false" in body)
-    if rows.dtype.kind == "f" and np.isinf(rows).any():
-        raise Refusal(400, "MALFORMED_JSON", "The body is not JSON: a number beyond float64.")
+    rows = rows_of(request.inputs, facts, body)
     return Asked(rows, frozenset(request.extras))
 
 
+def rows_of(lists: list[Any], facts: Facts, body: bytes) -> Rows:
+    """Nested lists as an array, (n, *input_shape) or (n, product of input_shape).
+
+    Args:
+        body: the JSON that they are from. numpy takes true for 1 among numbers, so words are
+            looked for.
+
+    Raises:
+        InputRefused: no rows, or rows that are no numbers; names the first row at fault.
+        Refusal: 400 for a number that is none in float64.
+    """
+    rows = _array(lists, facts, has_words=b"true" in body or b"false" in body)
+    if rows.dtype.kind == "f" and np.isinf(rows).any():
+        raise Refusal(400, "MALFORMED_JSON", "The body is not JSON: a number beyond float64.")
+    return rows
+
+
 def _array(rows: list[Any], facts: Facts, *, has_words: bool) -> Rows:
-    """Nested lists as an array. numpy takes true for 1 among numbers, so words are looked for."""
     if not rows:
         raise InputRefused("expected at least one row, got none", rows=0)
     try:
