@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from model.checkpoint import Loaded, load
 from model.data.builtin import build
 from model.data.split import rows as split_rows
 from model.statistics.fingerprint import is_statistic
-from tests.workers import Service, until
+from tests.workers import Service, opened_service, until
 from worker.services import Services
 from worker.tidy import sweep
 
@@ -197,8 +198,8 @@ def test_what_cannot_be_done_fails_with_its_reason_and_leaves_nothing(
     assert taken.error["reason"] == "REVISION_NAME_TAKEN"
 
 
-def test_an_operation_whose_process_is_killed_is_done_once(service: Service) -> None:
-    checkpoint = trained(service, **LAGGING)
+def test_an_operation_whose_process_is_killed_is_done_once(steady: Service) -> None:
+    service, checkpoint = steady, trained(steady, **LAGGING)
     # Batches of two rows make it take a while.
     operation_id = submit(service, "recalibrate", checkpoint, batch_rows=2)
     pid = until(lambda: get(service, operation_id).pid)
@@ -210,31 +211,8 @@ def test_an_operation_whose_process_is_killed_is_done_once(service: Service) -> 
     assert [one.operation_id for one in made] == [operation_id]
 
 
-def test_an_operation_whose_worker_is_killed_is_done_by_the_next(service: Service) -> None:
-    checkpoint = trained(service, **LAGGING)
-    operation_id = submit(service, "recalibrate", checkpoint, batch_rows=2)
-    until(lambda: get(service, operation_id).pid)
-    service.workers[0].kill()
-    service.workers[0].wait()
-    service.start_worker()
-    operation = ended(service, operation_id)
-    assert (operation.state, operation.attempts) == (State.SUCCEEDED, 2)
-
-
-def test_an_operation_is_given_back_when_its_worker_ends(service: Service) -> None:
-    checkpoint = trained(service, **LAGGING)
-    operation_id = submit(service, "recalibrate", checkpoint, batch_rows=2)
-    until(lambda: get(service, operation_id).pid)
-    service.workers[0].terminate()
-    service.workers[0].wait(30)
-    given_back = get(service, operation_id)
-    assert (given_back.state, given_back.crashes) == (State.QUEUED, 0)
-    service.start_worker()
-    assert ended(service, operation_id).state is State.SUCCEEDED
-
-
-def test_an_operation_that_kills_its_process_again_and_again_fails(service: Service) -> None:
-    checkpoint = trained(service, **LAGGING)
+def test_an_operation_that_kills_its_process_again_and_again_fails(steady: Service) -> None:
+    service, checkpoint = steady, trained(steady, **LAGGING)
     operation_id = submit(service, "recalibrate", checkpoint, batch_rows=2)
     seen: set[int] = set()
     while not get(service, operation_id).ended:
@@ -246,20 +224,6 @@ def test_an_operation_that_kills_its_process_again_and_again_fails(service: Serv
     assert operation.error is not None
     assert operation.error["reason"] == "POISON_OPERATION"
     assert len(seen) == service.settings.max_crashes + 1
-
-
-def test_runs_and_operations_take_turns(service: Service) -> None:
-    checkpoint = trained(service, **LAGGING)
-    for process in service.workers:
-        process.terminate()
-        process.wait(30)
-    runs = [service.submit(hint=False, **LAGGING) for _ in range(3)]
-    asked = [submit(service, "recalibrate", checkpoint) for _ in range(3)]
-    service.start_worker()
-    assert all(ended(service, one).state is State.SUCCEEDED for one in asked)
-    finished = [service.until_ended(one).started_at or 0 for one in runs]
-    started = [get(service, one).started_at or 0 for one in asked]
-    assert min(finished) < max(started)
 
 
 def test_statistics_that_no_revision_names_are_swept(steady: Service, lagging: Checkpoint) -> None:
@@ -276,3 +240,54 @@ def test_statistics_that_no_revision_names_are_swept(steady: Service, lagging: C
     sweep(Services(steady.settings, steady.database, steady.files, steady.hints))
     assert path.exists()
     assert not dead.exists()
+
+
+@pytest.fixture(scope="module")
+def mortal(shared_redis: Any) -> Iterator[tuple[Service, Checkpoint]]:
+    """A service whose worker each test may end and must start again, and a checkpoint."""
+    opened = opened_service(shared_redis.url)
+    opened.start_worker()
+    yield opened, trained(opened, **LAGGING)
+    opened.close()
+
+
+def test_an_operation_whose_worker_is_killed_is_done_by_the_next(
+    mortal: tuple[Service, Checkpoint],
+) -> None:
+    service, checkpoint = mortal
+    operation_id = submit(service, "recalibrate", checkpoint, batch_rows=2)
+    until(lambda: get(service, operation_id).pid)
+    service.workers[-1].kill()
+    service.workers[-1].wait()
+    service.start_worker()
+    operation = ended(service, operation_id)
+    assert (operation.state, operation.attempts) == (State.SUCCEEDED, 2)
+
+
+def test_an_operation_is_given_back_when_its_worker_ends(
+    mortal: tuple[Service, Checkpoint],
+) -> None:
+    service, checkpoint = mortal
+    operation_id = submit(service, "recalibrate", checkpoint, batch_rows=2)
+    until(lambda: get(service, operation_id).pid)
+    service.workers[-1].terminate()
+    service.workers[-1].wait(30)
+    given_back = get(service, operation_id)
+    assert (given_back.state, given_back.crashes) == (State.QUEUED, 0)
+    service.start_worker()
+    assert ended(service, operation_id).state is State.SUCCEEDED
+
+
+def test_runs_and_operations_take_turns(
+    mortal: tuple[Service, Checkpoint],
+) -> None:
+    service, checkpoint = mortal
+    service.workers[-1].terminate()
+    service.workers[-1].wait(30)
+    runs = [service.submit(hint=False, **LAGGING) for _ in range(3)]
+    asked = [submit(service, "recalibrate", checkpoint) for _ in range(3)]
+    service.start_worker()
+    assert all(ended(service, one).state is State.SUCCEEDED for one in asked)
+    finished = [service.until_ended(one).started_at or 0 for one in runs]
+    started = [get(service, one).started_at or 0 for one in asked]
+    assert min(finished) < max(started)

@@ -1,15 +1,20 @@
 """Calibration against its definition, and what it promises of clean and shifted rows."""
 
 import json
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from model.blocks import MOST_ROWS
 from model.data.builtin import build as build_dataset
+from model.data.dataset import Dataset
+from model.data.options import ReadOptions
+from model.data.readers import read
 from model.plan import Limits, check
 from model.spec import RunSpec
 from model.statistics.drift.reference import reference, running
@@ -74,7 +79,7 @@ def test_a_layer_without_any_spread_gets_a_threshold_above_zero(make_network) ->
 
 @pytest.mark.parametrize(("dataset", "rows"), [("digits", 143), ("breast_cancer", 45)])
 def test_a_tenth_of_a_small_training_split_is_uncalibrated(dataset: str, rows: int) -> None:
-    training, arrays = trained(dataset, 0, 50)
+    training, arrays = trained(build_dataset(dataset), 0, 50)
     kept = arrays.train.inputs[: len(arrays.train) // 10]
     references = running(training.network)
     found = calibrate(training.network, references, kept, MOST_ROWS, seeded(1))
@@ -82,15 +87,17 @@ def test_a_tenth_of_a_small_training_split_is_uncalibrated(dataset: str, rows: i
     assert found.to_json()["state"] == "uncalibrated"
 
 
-def trained(dataset: str, seed: int, steps: int) -> tuple[Training, Arrays]:
+def trained(
+    built: Dataset, seed: int, steps: int, split: dict[str, float] | None = None
+) -> tuple[Training, Arrays]:
     body: dict[str, Any] = {
-        "dataset": dataset,
+        "dataset": "given",
+        "split": split or {},
         "network": {"kind": "mlp", "hidden": [32, 32], "activation": "relu"},
         "norm": "batch",
         "budget": {"steps": steps},
         "seed": seed,
     }
-    built = build_dataset(dataset)
     checked = check(RunSpec.model_validate(body), built.facts, Limits(10**12, 10**15))
     arrays = prepare(built, checked.spec, torch.device("cpu"))
     training = Training(checked, arrays, torch.device("cpu"))
@@ -110,24 +117,58 @@ def alarms(
     return over.double().mean().item()
 
 
+@dataclass(frozen=True)
+class Judged:
+    """A trained network, and rows that neither trained nor tested it."""
+
+    network: nn.Module
+    calibration: Tensor  # 10,000 scaled rows
+    fresh: Tensor  # and 10,000 more
+
+
+def of_two_classes(seed: int, _: Path) -> Judged:
+    training, arrays = trained(build_dataset("two_class_500"), seed, 600)
+    x = np.random.default_rng(seed).standard_normal((20_000, 500)).astype(np.float32)
+    rows = torch.from_numpy(arrays.scaling.apply(x))
+    return Judged(training.network, rows[:10_000], rows[10_000:])
+
+
+def of_mnist(seed: int, test_data: Path) -> Judged:
+    """60,000 rows, of which 10,000 calibrate; the fresh ones are MNIST's own test rows."""
+    folder = test_data / "mnist"
+    parts = {
+        part: read(
+            "idx",
+            folder / f"{part}-images-idx3-ubyte.gz",
+            ReadOptions(targets_path=folder / f"{part}-labels-idx1-ubyte.gz"),
+        )
+        for part in ("train", "t10k")
+    }
+    training, arrays = trained(parts["train"], seed, 600, {"test": 0, "calibration": 1 / 6})
+    fresh = torch.from_numpy(arrays.scaling.apply(parts["t10k"].inputs))
+    assert len(arrays.calibration) == len(fresh) == 10_000
+    return Judged(training.network, arrays.calibration.inputs, fresh)
+
+
 @pytest.mark.slow
-def test_clean_windows_are_quiet_and_half_a_deviation_alarms() -> None:
-    """two_class_500, 10,000 fresh rows to calibrate on and 10,000 to judge, 5 seeds."""
+@pytest.mark.parametrize("source", [of_two_classes, of_mnist])
+def test_clean_windows_are_quiet_and_half_a_deviation_alarms(source, test_data: Path) -> None:
+    """1,000 windows of each size and 5 seeds; all inputs are moved by half a deviation."""
     false: dict[int, list[float]] = {}
     caught = []
     for seed in range(5):
-        training, arrays = trained("two_class_500", seed, 600)
-        x = np.random.default_rng(seed).standard_normal((20_000, 500)).astype(np.float32)
-        fresh = torch.from_numpy(arrays.scaling.apply(x))
-        references = running(training.network)
-        found = calibrate(training.network, references, fresh[:10_000], MOST_ROWS, seeded(seed))
-        clean, _ = row_tables(training.network, references, fresh[10_000:], MOST_ROWS)
-        moved, _ = row_tables(training.network, references, fresh[10_000:] + 0.5, MOST_ROWS)
+        one = source(seed, test_data)
+        references = running(one.network)
+        found = calibrate(one.network, references, one.calibration, MOST_ROWS, seeded(seed))
+        moved = one.fresh + 0.5 * one.fresh.std()
+        tables = [
+            row_tables(one.network, references, rows, MOST_ROWS)[0] for rows in (one.fresh, moved)
+        ]
         for size in found.sizes:
             draws = torch.randint(10_000, (1_000, size), generator=seeded(100 + seed))
-            false.setdefault(size, []).append(alarms(found, references, clean, draws, size))
+            false.setdefault(size, []).append(alarms(found, references, tables[0], draws, size))
             if size == 128:
-                caught.append(alarms(found, references, moved, draws, size))
+                caught.append(alarms(found, references, tables[1], draws, size))
     for shares in false.values():
         assert np.mean(shares) <= 0.01
         assert max(shares) <= 0.03
