@@ -1,6 +1,8 @@
 """What is wrong with a checkpoint's running statistics, as it was saved and as it is now."""
 
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 from api.services import Services
 from core.checkpoints import Checkpoint
@@ -31,13 +33,18 @@ async def diagnosed(services: Services, record: Checkpoint) -> tuple[Finding, ..
     saved = of_record(record)
     known = {(finding.reason, finding.layer) for finding in saved}
     new = (finding for finding in fresh if (finding.reason, finding.layer) not in known)
-    found = (*saved, *(_addressed(finding, record.id) for finding in new))
+    found = (*saved, *(_with_id(finding, record.id) for finding in new))
     return tuple(sorted(found, key=lambda finding: _ORDER.index(finding.severity)))
 
 
 def of_record(record: Checkpoint) -> tuple[Finding, ...]:
     """What the save gate found of a checkpoint; nothing where nobody looked."""
-    return tuple(_addressed(Finding(**one), record.id) for one in record.findings or ())
+    return addressed(record.findings or (), record.id)
+
+
+def addressed(findings: Iterable[dict[str, Any]], checkpoint_id: str) -> tuple[Finding, ...]:
+    """Recorded findings about a checkpoint, with remedies that can be sent as they stand."""
+    return tuple(_with_id(Finding(**one), checkpoint_id) for one in findings)
 
 
 def _of_now(loaded: Loaded, record: Checkpoint) -> tuple[Finding, ...]:
@@ -46,6 +53,5 @@ def _of_now(loaded: Loaded, record: Checkpoint) -> tuple[Finding, ...]:
     return diagnose(loaded.network, known, "publish")
 
 
-def _addressed(finding: Finding, checkpoint_id: str) -> Finding:
-    """The finding with a remedy that can be sent as it stands."""
+def _with_id(finding: Finding, checkpoint_id: str) -> Finding:
     return replace(finding, remedy=finding.remedy.replace("{id}", checkpoint_id))

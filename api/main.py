@@ -9,11 +9,13 @@ from fastapi import Depends, FastAPI
 from api import openapi, problems, queries
 from api.access import Access
 from api.heads import Heads
+from api.recalibration_request import RecalibrateRequest
 from api.routes import (
     checkpoints,
     datasets,
     diagnosis,
     history,
+    operations,
     predictions,
     run_log,
     runs,
@@ -23,7 +25,13 @@ from api.routes import (
 from api.services import opened
 from api.serving.inputs import PredictRequest
 from api.telemetry import Telemetry
-from core.errors import CheckpointNotFound, DatasetNotFound, NotFound, RunNotFound
+from core.errors import (
+    CheckpointNotFound,
+    DatasetNotFound,
+    NotFound,
+    OperationNotFound,
+    RunNotFound,
+)
 from core.settings import Settings
 
 VERSION = "0.1.0"
@@ -35,12 +43,14 @@ _ROUTERS = (
     statistics,
     diagnosis,
     history,
+    operations,
     datasets,
     service,
 )
 _IDS: dict[str, type[NotFound]] = {
     "/v1/runs/": RunNotFound,
     "/v1/checkpoints/": CheckpointNotFound,
+    "/v1/operations/": OperationNotFound,
     "/v1/datasets/": DatasetNotFound,
 }
 
@@ -75,5 +85,5 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app, _IDS)
     for routes in _ROUTERS:
         app.include_router(routes.router)
-    openapi.install(app, PredictRequest)
+    openapi.install(app, PredictRequest, RecalibrateRequest)
     return app

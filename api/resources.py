@@ -77,7 +77,7 @@ class MetricSummary(Resource):
 
 
 class RunError(Resource):
-    """Why a run failed."""
+    """Why a run or an operation failed."""
 
     cause: Literal["user", "infra", "code"] = Field(description="Whose fault it was.")
     reason: str = Field(description="Stable code.")

@@ -157,4 +157,6 @@ def _device(worker: Worker) -> Device:
 def _limits(services: Services) -> dict[str, int]:
     named = {name: int(getattr(services.settings, name)) for name in _SETTINGS}
     reading = {f"dataset_{name}": value for name, value in vars(Limits()).items()}
-    return named | reading | _CONSTANTS | {"dataset_max_bytes": services.settings.dataset_bytes}
+    settings = services.settings
+    sent = {"recalibration_rows": settings.prediction_rows}  # the rest lies in datasets
+    return named | reading | _CONSTANTS | sent | {"dataset_max_bytes": settings.dataset_bytes}
