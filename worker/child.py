@@ -14,7 +14,7 @@ import torch
 import torch._dynamo  # the first optimizer object would import it: a second of a run's start
 
 from core.errors import EvalmodeError
-from model.errors import ModelError
+from model.errors import ChecksumMismatch, ModelError
 from worker.assignment import Assignment, OperationAssignment
 from worker.channel import Channel
 from worker.forkserver import die_with_forkserver
@@ -72,6 +72,8 @@ def _reporting(channel: Channel, work: Callable[[], None]) -> None:
         work()
     except Unreadable as error:
         channel.send("unreadable", message=str(error))
+    except ChecksumMismatch as error:
+        _fail(channel, "infra", error.reason, error)
     except ModelError as error:
         _fail(channel, "user", error.reason, error)
     except (OSError, EvalmodeError) as error:

@@ -1,5 +1,6 @@
 """Which rows an operation reads, and which ones it is scored on."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,13 +39,17 @@ class Rows:
     labelled: Part | None  # at most 10,000 rows of another dataset with the same task
 
 
-def home_of(folder: str | None, loaded: Loaded) -> Home | None:
-    """A checkpoint's own dataset; None where it is gone, or another one has its name."""
+def home_of(folder: str | None, loaded: Loaded, moved: Callable[[], None]) -> Home | None:
+    """A checkpoint's own dataset; None where it is gone, or another one has its name.
+
+    Args:
+        moved: see `Scoring`.
+    """
     dataset = None if folder is None else load_dataset(Path(folder))
     if dataset is None or dataset.facts.fingerprint != loaded.facts.fingerprint:
         return None
     arrays = prepare(dataset, loaded.spec, CPU, loaded.scaling)
-    return Home(dataset, arrays, Scoring(loaded.spec, dataset.facts, arrays))
+    return Home(dataset, arrays, Scoring(loaded.spec, dataset.facts, arrays, moved))
 
 
 def rows_of(assignment: OperationAssignment, loaded: Loaded, home: Home | None) -> Rows:

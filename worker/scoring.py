@@ -4,7 +4,8 @@ The rows come from the dataset that its run trained on. Nothing here moves a par
 buffer, or draws from the global generators.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any
@@ -41,18 +42,25 @@ class Scored:
 
 
 class Scoring:
-    """Scores checkpoints of one spec on the rows of its dataset."""
+    """Scores checkpoints of one spec on the rows of its dataset.
 
-    def __init__(self, spec: RunSpec, facts: Facts, arrays: Arrays) -> None:
+    Args:
+        moved: called at every forward pass: scoring a large network may take its time.
+    """
+
+    def __init__(
+        self, spec: RunSpec, facts: Facts, arrays: Arrays, moved: Callable[[], None]
+    ) -> None:
         assert spec.loss is not None
-        self._spec, self._arrays = spec, arrays
+        self._spec, self._arrays, self._moved = spec, arrays, moved
         self._loss = spec.loss.kind
         self._chunk_rows = chunk_rows(plan(spec, facts), item_bytes(spec))
 
     def calibrated(self, tensors: Mapping[str, Tensor], about: About) -> About:
         """What a checkpoint says of itself, with the thresholds of drift on these tensors."""
         loaded = assembled(tensors, about)
-        return replace(about, drift=self._calibration(loaded))
+        with self._heard(loaded):
+            return replace(about, drift=self._calibration(loaded))
 
     def score(self, loaded: Loaded) -> Scored:
         """Everything about a checkpoint as it will be served.
@@ -60,6 +68,10 @@ class Scoring:
         Args:
             loaded: on the CPU.
         """
+        with self._heard(loaded):
+            return self._scored(loaded)
+
+    def _scored(self, loaded: Loaded) -> Scored:
         metrics = self._held_out(loaded)
         found = self._gap(loaded)
         rows = self._training_rows()
@@ -74,6 +86,14 @@ class Scoring:
             [finding.to_json() for finding in findings],
             told | {"train_eval_gap": None if found is None else found.to_json()},
         )
+
+    @contextmanager
+    def _heard(self, loaded: Loaded) -> Iterator[None]:
+        hook = loaded.network.register_forward_pre_hook(lambda *_: self._moved())
+        try:
+            yield
+        finally:
+            hook.remove()
 
     def _held_out(self, loaded: Loaded) -> dict[str, float | None]:
         scores = dict[str, float | None]()

@@ -64,7 +64,7 @@ class Trainer:
         self._resume()
         self._first = self.training.step + 1
         about = About(spec, dataset.facts, arrays.scaling, 0)
-        scoring = Scoring(spec, dataset.facts, arrays)
+        scoring = Scoring(spec, dataset.facts, arrays, self.lifeline.moved)
         self.saver = Saver(
             self.assignment, self._open_files, self.channel, self.lifeline, about, scoring
         )

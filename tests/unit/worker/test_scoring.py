@@ -1,0 +1,116 @@
+"""What is found of a checkpoint, against its parts, and that looking changes nothing."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from model.checkpoint import About, Loaded, assembled
+from model.data.builtin import build
+from model.plan import Limits, check
+from model.spec import RunSpec
+from model.training.arrays import Arrays, prepare
+from model.training.loop import Training
+from worker.scoring import MOST_ATTRIBUTED, Scoring
+
+DIGITS = build("digits")
+CPU = torch.device("cpu")
+
+
+def trained(**fields: Any) -> tuple[Loaded, Arrays]:
+    body = {"dataset": "digits", "network": {"kind": "mlp", "hidden": [12, 8]}, "norm": "batch"}
+    body |= {"budget": {"steps": 60}, **fields}
+    checked = check(RunSpec.model_validate(body), DIGITS.facts, Limits(10**12, 10**15))
+    arrays = prepare(DIGITS, checked.spec, CPU)
+    end = list(Training(checked, arrays, CPU).run())[-1]
+    assert end.kept is not None
+    about = About(
+        checked.spec, DIGITS.facts, arrays.scaling, end.kept.step, batches=end.kept.batches
+    )
+    return assembled(end.kept.tensors, about), arrays
+
+
+def scoring(loaded: Loaded, arrays: Arrays, seen: list[int] | None = None) -> Scoring:
+    moved = [] if seen is None else seen
+    return Scoring(loaded.spec, loaded.facts, arrays, lambda: moved.append(1))
+
+
+def test_the_layers_parts_sum_to_the_gap_and_sound_statistics_have_no_findings() -> None:
+    loaded, arrays = trained(budget={"steps": 300})
+    scored = scoring(loaded, arrays).score(loaded)
+    gap = scored.history["train_eval_gap"]
+    assert gap["points"] == scored.metrics["train_eval_gap"]
+    assert sum(part["points"] for part in gap["layers"]) == pytest.approx(gap["points"])
+    assert sum(part["loss"] for part in gap["layers"]) == pytest.approx(gap["loss"])
+    assert scored.findings == []
+
+
+def test_the_population_is_that_of_the_training_rows() -> None:
+    loaded, arrays = trained()
+    told = scoring(loaded, arrays).score(loaded).history
+    hidden = loaded.network[0](arrays.train.inputs).detach().double()
+    assert told["rows"] == len(arrays.train)
+    first = told["layers"][0]
+    expected = np.exp(np.log(hidden.var(0).numpy()).mean())
+    assert first["variance"]["population"] == pytest.approx(expected, rel=1e-3)
+
+
+def test_lagging_statistics_are_found_with_both_numbers() -> None:
+    loaded, arrays = trained(norm={"kind": "batch", "momentum": 0.001}, scaling="none")
+    scored = scoring(loaded, arrays).score(loaded)
+    lags = [finding for finding in scored.findings if finding["reason"] == "BN_STATS_LAG"]
+    assert [one["layer"] for one in lags] == ["1", "4"]
+    evidence = lags[0]["evidence"]
+    assert evidence["share_of_initial"] == pytest.approx(0.999**60)
+    assert evidence["mean_distance_sd"] > 0.25
+    assert evidence["train_eval_gap"] == scored.metrics["train_eval_gap"]
+
+
+def test_a_deep_network_is_attributed_only_where_there_is_a_gap() -> None:
+    deep: dict[str, Any] = {"network": {"kind": "mlp", "hidden": [30] * (MOST_ATTRIBUTED + 1)}}
+    deep |= {"budget": {"steps": 200}}
+    sound, arrays = trained(**deep)
+    scored = scoring(sound, arrays).score(sound)
+    assert scored.findings == []
+    assert scored.history["train_eval_gap"]["layers"] == []
+    lagging, arrays = trained(**deep, norm={"kind": "batch", "momentum": 1e-4}, scaling="none")
+    scored = scoring(lagging, arrays).score(lagging)
+    assert "BN_TRAIN_EVAL_GAP" in [finding["reason"] for finding in scored.findings]
+    assert len(scored.history["train_eval_gap"]["layers"]) == MOST_ATTRIBUTED + 1
+
+
+def test_looking_changes_nothing_and_gives_signs_of_life() -> None:
+    loaded, arrays = trained()
+    before = {name: one.clone() for name, one in loaded.network.state_dict().items()}
+    state, seen = torch.get_rng_state(), list[int]()
+    one = scoring(loaded, arrays, seen)
+    one.score(loaded)
+    one.calibrated(before, loaded.about)
+    assert seen
+    assert torch.equal(torch.get_rng_state(), state)
+    after = loaded.network.state_dict()
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
+    assert not loaded.network._forward_pre_hooks
+    assert not loaded.network.training
+
+
+def test_without_held_out_rows_the_training_rows_are_scored_under_their_own_name() -> None:
+    loaded, arrays = trained(split={"test": 0.0})
+    metrics = scoring(loaded, arrays).score(loaded).metrics
+    assert "train_in_eval_mode_accuracy" in metrics
+    assert "test_accuracy" not in metrics
+
+
+def test_enough_rows_calibrate_windows_and_too_few_leave_the_reference_alone() -> None:
+    loaded, arrays = trained(split={"calibration": 0.5})
+    one = scoring(loaded, arrays)
+    drift = one.calibrated(loaded.network.state_dict(), loaded.about).drift
+    assert drift is not None
+    assert (drift.thresholds.rows, drift.thresholds.sizes) == (719, (32, 64))
+    few = replace(loaded.about, drift=None)
+    loaded, arrays = trained()
+    drift = scoring(loaded, arrays).calibrated(loaded.network.state_dict(), few).drift
+    assert drift is not None
+    assert not drift.thresholds.is_calibrated
