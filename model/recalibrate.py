@@ -28,12 +28,15 @@ from model.statistics.row_batches import RowBatches
 Method = Literal["precise", "pooled", "ema", "adapt"]
 
 
+CURVE_BATCHES = 16  # at least, unless a batch would be less than a row
+
+
 @dataclass(frozen=True)
 class Recalibration:
     """How new statistics are made. Rows are shuffled by `seed`, whatever the method."""
 
     method: Method = "precise"
-    batch_rows: int | None = None  # null: what fits into memory, or the run's for pooled and ema
+    batch_rows: int | None = None  # null: a sixteenth of the rows, or for pooled and ema the run's
     seed: int = 0  # of the order of the rows, which decides pooled and ema and every curve
     momentum: float | None = None  # of ema: share of the newest batch; None: all weigh the same
     source_rows: float = 16.0  # of adapt: rows that the old statistics count as
@@ -80,7 +83,7 @@ def recalibrated(
         raise InputRefused("the network has no batch norm", layers=0)
     least = 1 if asked.method == "adapt" else 2
     rows = _checked(loaded, rows, least)
-    batch_rows = _batch_rows(loaded, asked, least)
+    batch_rows = _batch_rows(loaded, asked, least, len(rows))
     joins = 2 if asked.method in ("pooled", "ema") else 1  # a batch of one has no variance
     batches = RowBatches.shuffled(
         rows, loaded.scaling, _type(loaded), batch_rows, asked.seed, joins
@@ -145,9 +148,11 @@ def _estimate(
             assert_never(asked.method)
 
 
-def _batch_rows(loaded: Loaded, asked: Recalibration, least: int) -> int:
+def _batch_rows(loaded: Loaded, asked: Recalibration, least: int, rows: int) -> int:
+    """As asked; by default enough batches for a curve, where the answer does not hang on them."""
     is_by_batch = asked.method in ("pooled", "ema")
-    default = loaded.spec.batch_size if is_by_batch else loaded.block_rows
+    few = max(least, min(rows // CURVE_BATCHES, loaded.block_rows))
+    default = loaded.spec.batch_size if is_by_batch else few
     batch_rows = default if asked.batch_rows is None else asked.batch_rows
     if batch_rows < least:
         raise ValueError(f"expected batches of at least {least} rows, got {batch_rows}")

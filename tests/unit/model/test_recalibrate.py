@@ -255,8 +255,11 @@ def test_batches_without_a_variance_are_refused(loaded: Loaded) -> None:
         recalibrated(loaded, ROWS, ask("pooled", batch_rows=1))
 
 
-def test_by_itself_a_batch_is_what_fits_into_memory_or_the_runs_own(loaded: Loaded) -> None:
-    assert recalibrated(loaded, ROWS, ask("precise")).batch_rows == loaded.block_rows
+def test_by_itself_a_batch_is_a_sixteenth_of_the_rows_or_the_runs_own(loaded: Loaded) -> None:
+    made = recalibrated(loaded, ROWS, ask("precise"))
+    assert (made.batch_rows, len(made.curve)) == (len(ROWS) // 16, 6)  # 1, 2, 4, 8, 16, all
+    assert recalibrated(replace(loaded, block_rows=9), ROWS, ask("precise")).batch_rows == 9
+    assert recalibrated(loaded, ROWS[:2], ask("precise")).batch_rows == 2
     assert recalibrated(loaded, ROWS, ask("pooled")).batch_rows == loaded.spec.batch_size
     small = replace(loaded, block_rows=8)
     assert recalibrated(small, ROWS, ask("precise")).num_batches == 46
