@@ -45,6 +45,8 @@ class History:
     batches: int | None = None  # that every norm layer should have counted
     is_averaged: bool = False  # the weights are an average of several
     frozen: Mapping[str, str] = field(default_factory=dict)  # fingerprints that must be there still
+    unknown_age: tuple[str, ...] = ()  # layers whose counter says nothing
+    initial_share: float | None = None  # of the first 0 and 1, where no counter tells it
 
 
 @dataclass(frozen=True)
@@ -189,16 +191,17 @@ def _about(
         raise SpecRefused("scaling", message, spec=spec.scaling, given=chosen.kind)
     _refuse_scaling(chosen, facts)
     completed = {"scaling": chosen.kind, "loss": loss_of(spec, facts)}
-    layers = tuple(name.rpartition(".")[0] for name in filled)
+    layers = (name.rpartition(".")[0] for name in filled)
     return About(
         spec.model_copy(update=completed),
         facts,
         chosen,
         history.step,
         history.batches,
-        layers,
-        is_averaged=history.is_averaged,
-        frozen=history.frozen,
+        tuple(dict.fromkeys((*history.unknown_age, *layers))),
+        history.initial_share,
+        history.is_averaged,
+        history.frozen,
     )
 
 

@@ -6,7 +6,7 @@ Knows nothing of networks or splits; the caller hands over the training rows.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -94,6 +94,32 @@ class Scaling:
         shift = np.array(data["shift"], np.float64)
         scale = np.array(data["scale"], np.float64)
         return cls(data["kind"], float(data["divisor"]), shift, scale)
+
+    @classmethod
+    def parsed(cls, data: Any) -> "Scaling":
+        """A scaling from JSON that anybody may have written. Its shapes are not judged.
+
+        Raises:
+            ValueError: what `to_json` would not have written.
+        """
+        if not isinstance(data, dict) or set(data) != {"kind", "divisor", "shift", "scale"}:
+            raise ValueError("a scaling has kind, divisor, shift and scale")
+        if data["kind"] not in get_args(Kind):
+            raise ValueError(f"kind must be one of {', '.join(get_args(Kind))}")
+        divisor, shift, scale = (_numbers(data[name]) for name in ("divisor", "shift", "scale"))
+        if divisor.ndim:
+            raise ValueError("divisor must be a number")
+        return cls(data["kind"], float(divisor), shift, scale)
+
+
+def _numbers(value: Any) -> np.ndarray:
+    try:
+        array = np.array(value)
+    except (ValueError, OverflowError):  # ragged, or too deep for an array
+        array = np.empty(0, object)
+    if array.dtype.kind not in "fiu":
+        raise ValueError("divisor, shift and scale must be numbers")
+    return array.astype(np.float64)
 
 
 def _moments(

@@ -142,6 +142,17 @@ def test_averaged_weights_are_known_by_torch_s_own_wrapper(tmp_path: Path) -> No
     assert through_a_file(one, tmp_path).about.is_averaged
 
 
+def test_what_a_history_says_of_counters_is_kept(tmp_path: Path) -> None:
+    state = plain().state_dict()
+    state["1.num_batches_tracked"].zero_()
+    known = imported(state, spec(), PLAIN)
+    assert [one.reason for one in known.report.findings] == ["BN_NEVER_UPDATED"]
+    history = History(unknown_age=("1",), initial_share=0.0)
+    loaded = through_a_file(imported(state, spec(), PLAIN, history=history), tmp_path)
+    assert (loaded.about.unknown_age, loaded.about.initial_share) == (("1",), 0.0)
+    assert errors(imported(state, spec(), PLAIN, history=history).report.findings) == ()
+
+
 def test_statistics_that_were_to_stay_and_moved_are_told() -> None:
     network = plain()
     before = fingerprint(
