@@ -32,7 +32,9 @@ class BatchNorm(nn.Module):
     batch is 1 / num_batches_tracked, so that the running values are plain averages.
 
     Evaluation mode puts the running values in place of the batch's and moves nothing, so a
-    row gets the same answer alone or in company, up to rounding. With `by_batch` set it gives
+    row gets the same answer alone or in company, up to rounding. A forward pass that runs inside
+    a backward pass computes activations that were not kept, and its batch has been counted: it
+    normalizes the same and moves nothing. With `by_batch` set it gives
     training mode's answer instead, still moving nothing: what a probe compares with.
 
     Args:
@@ -103,12 +105,13 @@ class BatchNorm(nn.Module):
         self._refuse_shape(x)
         if not self.training and not self.by_batch:
             return self._evaluate(x)
+        moves = self.training and not _is_recomputed()
         momentum = self.momentum
         # The kernel's momentum is a Python number. On a GPU, 1 / num_batches_tracked would
         # have to wait for the device to become one; the formulas need not.
         if not self._trains_in_kernel or (momentum is None and x.device.type != "cpu"):
-            return self._train(x)
-        if not self.training:
+            return self._train(x, moves)
+        if not moves:
             # The kernel moves what it is given. Without any it may sum in another precision.
             return self._kernel(x, self.running_mean.clone(), self.running_var.clone(), True, 0.0)
         self.num_batches_tracked.add_(1)
@@ -144,7 +147,7 @@ class BatchNorm(nn.Module):
             torch.backends.cudnn.enabled,
         )
 
-    def _train(self, x: Tensor) -> Tensor:
+    def _train(self, x: Tensor, moves: bool) -> Tensor:
         """The formulas themselves, for conventions that torch's kernel does not have."""
         wide = widened(x)
         axes = [0, *range(2, x.dim())]
@@ -159,7 +162,7 @@ class BatchNorm(nn.Module):
             divisor = (spread * shrink + self.eps).sqrt()
         if self.eps == 0:
             refuse_zero(spread, "channel")
-        if self.training:
+        if moves:
             self.num_batches_tracked.add_(1)
             self._track(mean.detach(), spread.detach())
         return self._affine(wide, mean, divisor).to(x.dtype)
@@ -197,3 +200,8 @@ class BatchNorm(nn.Module):
         return ", ".join(
             (str(self.num_features), *(f"{f}={getattr(self.convention, f)}" for f in fields))
         )
+
+
+def _is_recomputed() -> bool:
+    """Whether this runs inside a backward pass, as `torch.utils.checkpoint` does it."""
+    return torch._C._current_graph_task_id() != -1

@@ -4,6 +4,7 @@ import itertools
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from model import spec
 from model.errors import DeviationZero
@@ -365,3 +366,47 @@ def test_printing_names_the_convention():
     assert repr(norm(momentum=None)) == (
         "BatchNorm(5, momentum=None, eps=1e-05, affine=True, running=variance, normalize=biased)"
     )
+
+
+CONVENTIONS = {
+    "kernel": {},
+    "cumulative": {"momentum": None},
+    "deviation": {"running": "deviation"},
+    "unbiased": {"normalize": "unbiased"},
+}
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS.values(), ids=CONVENTIONS)
+@pytest.mark.parametrize("nested", [False, True], ids=["plain", "nested"])
+@pytest.mark.parametrize("reentrant", [True, False], ids=["reentrant", "not reentrant"])
+def test_a_batch_whose_activations_are_computed_again_is_counted_once(
+    reentrant, nested, convention
+):
+    """One step with and without `torch.utils.checkpoint`: every bit is the same."""
+    kept, recomputed = (norm(**convention) for _ in range(2))
+    randomize(kept)
+    recomputed.load_state_dict(kept.state_dict())
+
+    def once(layer):
+        return lambda x: checkpoint(layer, x, use_reentrant=reentrant)
+
+    expected = step(kept, draw((12, 5)))
+    x = draw((12, 5)).requires_grad_()
+    y = (once(once(recomputed)) if nested else once(recomputed))(x)
+    y.backward(draw(x.shape, 9))
+
+    found = [y.detach(), x.grad, *(p.grad for p in recomputed.parameters())]
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+    assert recomputed.num_batches_tracked == 1
+    for name, one in kept.state_dict().items():
+        assert torch.equal(recomputed.state_dict()[name], one), name
+
+
+def test_accumulated_gradients_count_every_part_of_a_batch_once():
+    ours, theirs = norm(), TORCH[2](5)
+    for seed in range(4):
+        for layer in (ours, theirs):
+            layer(draw((6, 5), seed)).sum().backward()
+    assert ours.num_batches_tracked == 4
+    torch.testing.assert_close(ours.running_mean, theirs.running_mean)
+    torch.testing.assert_close(ours.running_var, theirs.running_var)
