@@ -1,4 +1,6 @@
-"""How many rows pass through a network at once in eval mode."""
+"""How many rows pass through a network at once when it does not train."""
+
+from math import prod
 
 from model.sizes import Plan
 
@@ -6,6 +8,12 @@ from model.sizes import Plan
 LEAST_ROWS = 8
 MOST_ROWS = 1000  # more are no faster
 MOST_BYTES = 64 * 2**20  # of activations, had the network to keep them all
+
+MOST_SCORED_ROWS = 10_000  # that a checkpoint is scored on with batch statistics
+CHUNK_ROWS = 1_000  # fewer give statistics whose own noise costs accuracy
+LEAST_CHUNK_ROWS = 32  # even of rows so wide that training takes less
+MOST_CHUNK_BYTES = 5 * 2**29  # that one chunk may take
+LIVE_TENSORS = 5  # a layer's input and output, a short cut, two terms of a norm's formulas
 
 
 def block_rows(planned: Plan, item_bytes: int) -> int:
@@ -16,3 +24,33 @@ def block_rows(planned: Plan, item_bytes: int) -> int:
     """
     fitting = MOST_BYTES // (planned.activations_per_row * item_bytes)
     return max(LEAST_ROWS, min(MOST_ROWS, fitting))
+
+
+def chunk_rows(planned: Plan, item_bytes: int) -> int:
+    """Rows of one chunk: 1,000, or what fits into 2.5 GiB where rows are very wide.
+
+    A chunk passes through the network at once, for its statistics are those of all its rows,
+    and a merged one has up to twice the rows. Without gradients only a few tensors live at a
+    time, so the bound is on five times the widest one. Where it bites, rows are images of many
+    positions, and a channel still has more values than 1,000 plain rows give it.
+
+    Args:
+        item_bytes: size of one value.
+    """
+    fitting = MOST_CHUNK_BYTES // (2 * LIVE_TENSORS * _widest(planned) * item_bytes)
+    return max(LEAST_CHUNK_ROWS, min(CHUNK_ROWS, fitting))
+
+
+def chunk_bytes(planned: Plan, item_bytes: int, rows: int) -> int:
+    """What the largest chunk of so many scored rows takes.
+
+    Args:
+        rows: of the part that is scored, of which at most 10,000 are.
+    """
+    largest = min(2 * chunk_rows(planned, item_bytes) - 1, MOST_SCORED_ROWS, rows)
+    return LIVE_TENSORS * _widest(planned) * largest * item_bytes
+
+
+def _widest(planned: Plan) -> int:
+    """Values of the widest tensor of one row."""
+    return max(max(prod(layer.input_shape), prod(layer.output_shape)) for layer in planned.walk())

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from math import prod
 
 from model.batches import Batches
-from model.blocks import LEAST_ROWS
+from model.blocks import LEAST_ROWS, chunk_bytes
 from model.data.dataset import Facts
+from model.data.split import Sizes
 from model.sizes import Plan
-from model.spec import RunSpec, Sgd
+from model.spec import BatchNorm, RunSpec, Sgd
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,9 @@ class Memory:
     parameters: int  # weights and running statistics, and the copies that training keeps
     gradients: int  # one per parameter
     optimizer: int  # momentum: one per parameter; Adam: two
-    activations: int  # of the largest batch, or of the fewest rows that are evaluated at once
+    #: Of the largest batch, of the fewest rows that are evaluated at once, or of the chunk whose
+    #: own statistics a checkpoint is compared with: whichever is most.
+    activations: int
     data: int  # all rows and targets, and the training rows in the epoch's order
 
     @property
@@ -30,7 +33,7 @@ class Memory:
         return sum(purposes)
 
 
-def estimate(spec: RunSpec, facts: Facts, plan: Plan, batches: Batches, train_rows: int) -> Memory:
+def estimate(spec: RunSpec, facts: Facts, plan: Plan, batches: Batches, rows: Sizes) -> Memory:
     """The bytes of a run. Mixed precision counts as float32, which its weights are."""
     item = item_bytes(spec)
     row = (prod(facts.input_shape) + facts.outputs) * item
@@ -38,9 +41,19 @@ def estimate(spec: RunSpec, facts: Facts, plan: Plan, batches: Batches, train_ro
         parameters=_copies(spec) * (plan.parameters + plan.buffers) * item,
         gradients=plan.parameters * item,
         optimizer=_slots(spec) * plan.parameters * item,
-        activations=plan.activations_per_row * max(batches.largest, LEAST_ROWS) * item,
-        data=(facts.rows + train_rows) * row,
+        activations=max(
+            plan.activations_per_row * max(batches.largest, LEAST_ROWS) * item,
+            _chunk(plan, item, rows),
+        ),
+        data=(facts.rows + rows.train) * row,
     )
+
+
+def _chunk(plan: Plan, item: int, rows: Sizes) -> int:
+    """Of the training rows, or of the test rows where they are more."""
+    if not any(isinstance(layer.norm, BatchNorm) for layer in plan.walk()):
+        return 0
+    return chunk_bytes(plan, item, max(rows.train, rows.test))
 
 
 def item_bytes(spec: RunSpec) -> int:

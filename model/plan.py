@@ -108,7 +108,7 @@ def check(spec: RunSpec, facts: Facts, limits: Limits) -> Checked:
     steps = _steps(spec, batches)
     _refuse_single_values(spec, planned, batches, steps)
     _refuse_crowds(spec, batches, steps)
-    memory = estimate(spec, facts, planned, batches, rows.train)
+    memory = estimate(spec, facts, planned, batches, rows)
     _refuse_size("bytes of memory", memory.total, limits.max_memory_bytes)
     return Checked(
         spec=spec.model_copy(update={"loss": loss}),

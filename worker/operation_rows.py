@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from model.blocks import MOST_SCORED_ROWS
 from model.checkpoint import Loaded
 from model.data.dataset import Dataset
 from model.data.dataset import load as load_dataset
 from model.data.split import rows as split_rows
-from model.statistics.chunks import MOST_ROWS
 from model.training.arrays import Arrays, Part, part_of, prepare
 from model.training.evaluate import evaluate
 from worker.assignment import OperationAssignment
@@ -98,5 +98,5 @@ def _labelled(dataset: Dataset, chosen: np.ndarray, loaded: Loaded) -> Part | No
         loaded.facts.outputs,
     ):
         return None
-    evenly = np.linspace(0, len(chosen) - 1, min(len(chosen), MOST_ROWS)).astype(np.int64)
+    evenly = np.linspace(0, len(chosen) - 1, min(len(chosen), MOST_SCORED_ROWS)).astype(np.int64)
     return part_of(dataset, chosen[evenly], loaded.scaling, loaded.spec, CPU)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from model.blocks import chunk_rows
 from model.checkpoint import About, Loaded, assembled
 from model.data.dataset import Facts
 from model.findings import Finding
@@ -20,7 +21,7 @@ from model.memory import item_bytes
 from model.plan import plan
 from model.spec import RunSpec
 from model.statistics import gap, history
-from model.statistics.chunks import choose_rows, chunk_rows, chunks
+from model.statistics.chunks import choose_rows, chunks
 from model.statistics.diagnose import diagnose
 from model.statistics.drift.calibration import Calibration, calibration
 from model.statistics.gap import Gap, train_eval_gap

@@ -40,7 +40,8 @@ class Memory(Resource):
     gradients: int = Field(description="One per parameter.")
     optimizer: int = Field(description="Its state.")
     activations: int = Field(
-        description="Of the largest batch, or of the fewest rows that are evaluated at once."
+        description="Of the largest batch, of the fewest rows that are evaluated at once, or of "
+        "the rows whose own statistics a checkpoint is compared with: whichever is most."
     )
     data: int = Field(description="Rows and targets.")
 

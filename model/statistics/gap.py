@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from model.blocks import CHUNK_ROWS
 from model.errors import DeviationZero
 from model.findings import Finding
-from model.statistics.chunks import CHUNK_ROWS, choose_rows, chunks
+from model.statistics.chunks import choose_rows, chunks
 from model.statistics.mcnemar import mcnemar
 from model.statistics.modes import batch_norms, batch_statistics
 from model.training.arrays import Part
@@ -116,7 +117,7 @@ def train_eval_gap(
         part: rows that the network does not train on, at least one.
         generator: of the CPU; chooses and orders the rows, and moves by one permutation. Pass
             equal states at every step of a series.
-        chunk_rows: as `model.statistics.chunks.chunk_rows` says for this network.
+        chunk_rows: as `model.blocks.chunk_rows` says for this network.
         batch_size: of training, for the gap at that size as well.
         attribute: divide the gap among the layers.
 

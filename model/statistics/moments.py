@@ -5,9 +5,12 @@ Knows nothing of networks: who gathers what is the caller's concern.
 """
 
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor
+
+MOST_VALUES = 2**23  # widened to float64 at once
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Moments:
 
     @classmethod
     def of(cls, x: Tensor) -> "Moments":
-        """The moments of one block, in two passes.
+        """The moments of one block, in two passes; of a large one part by part.
 
         Shape:
             x: (N, C) or (N, C, *), any real dtype.
@@ -45,6 +48,9 @@ class Moments:
         channels = x.shape[1]
         if x.numel() == 0:
             return cls.empty(channels, x.device)
+        if x.numel() > MOST_VALUES and len(x) > 1:
+            parts = x.split(max(1, len(x) * MOST_VALUES // x.numel()))
+            return reduce(cls.merged, map(cls.of, parts))
         values = x.detach().double().transpose(0, 1).reshape(channels, -1)
         count = values.shape[1]
         mean = values.mean(1)

@@ -1,6 +1,7 @@
 import pytest
 
-from model.blocks import block_rows
+from model.blocks import LIVE_TENSORS, block_rows, chunk_bytes, chunk_rows
+from model.plan import plan
 from model.sizes import Plan
 
 
@@ -19,3 +20,35 @@ def test_a_block_holds_64_mib_of_activations_and_from_8_to_1000_rows(
 ) -> None:
     planned = Plan((), parameters=1, buffers=0, activations_per_row=activations)
     assert block_rows(planned, item_bytes) == rows
+
+
+@pytest.mark.parametrize(
+    ("side", "item_bytes", "expected"),
+    [
+        (8, 4, 1000),
+        (32, 4, 1000),
+        (32, 8, 512),  # 5 * 2^29 / (2 * 5 tensors * 64 channels * 32 * 32 positions * 8)
+        (224, 4, 32),
+    ],
+)
+def test_a_chunk_has_1000_rows_or_what_fits(make_spec, make_facts, side, item_bytes, expected):
+    layers = [
+        {"kind": "conv2d", "out_channels": 64, "kernel_size": 3, "padding": 1},
+        {"kind": "norm"},
+        {"kind": "pool", "pool": "global_avg"},
+        {"kind": "flatten"},
+        {"kind": "linear"},
+    ]
+    spec = make_spec(layers, norm={"kind": "batch"})
+    planned = plan(spec, make_facts(input_shape=(3, side, side)))
+
+    assert chunk_rows(planned, item_bytes) == expected
+
+
+@pytest.mark.parametrize(
+    ("rows", "largest"), [(50, 50), (1500, 1500), (1999, 1999), (9000, 1999), (10**6, 1999)]
+)
+def test_the_largest_chunk_has_merged_what_was_left(make_spec, make_facts, rows, largest):
+    planned = plan(make_spec({"kind": "mlp", "hidden": [300]}, norm="batch"), make_facts())
+
+    assert chunk_bytes(planned, 4, rows) == LIVE_TENSORS * 300 * largest * 4

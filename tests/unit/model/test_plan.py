@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from model.blocks import LIVE_TENSORS
 from model.data.split import Sizes
 from model.errors import SpecRefused
 from model.plan import Limits, check, plan
@@ -59,13 +60,23 @@ def test_memory_counts_each_purpose(checked):
     single = checked(network, norm="batch", optimizer=adam, batch_size=32).memory
     double = checked(network, norm="batch", optimizer=adam, precision="float64").memory
 
-    parameters, activations = 64 * 100 + 100 + 200 + 1010, 64 + 3 * 100 + 10
+    parameters, widest = 64 * 100 + 100 + 200 + 1010, 100
     assert single.parameters == 3 * 4 * (parameters + 201)  # itself, last finite, being saved
     assert single.gradients == 4 * parameters
     assert single.optimizer == 8 * parameters
-    assert single.activations == 4 * 32 * activations
+    assert single.activations == 4 * LIVE_TENSORS * widest * 1438  # one chunk of all that train
     assert single.data == 4 * (1797 + 1438) * (64 + 10)
     assert double.total == 2 * single.total
+
+
+def test_activations_are_of_a_batch_or_of_the_chunk_that_is_scored_whichever_is_more(checked):
+    network = {"kind": "mlp", "hidden": [100]}
+    few, many = (checked(network, batch_size=size, norm="batch").memory for size in (32, 1400))
+    without = checked(network, batch_size=32).memory
+
+    assert without.activations == 4 * 32 * (64 + 2 * 100 + 10)
+    assert few.activations == 4 * LIVE_TENSORS * 100 * 1438
+    assert many.activations == max(few.activations, 4 * 1400 * (64 + 3 * 100 + 10))
 
 
 def test_plain_sgd_keeps_nothing_and_momentum_one_value_a_parameter(checked):

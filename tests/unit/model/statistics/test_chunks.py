@@ -1,8 +1,7 @@
 import pytest
 import torch
 
-from model.plan import plan
-from model.statistics.chunks import choose_rows, chunk_rows, chunks
+from model.statistics.chunks import choose_rows, chunks
 
 
 @pytest.mark.parametrize(
@@ -38,26 +37,3 @@ def test_at_most_ten_thousand_rows_are_chosen_from_all():
 
     assert len(rows.unique()) == 10_000
     assert int(rows.max()) > 29_000
-
-
-@pytest.mark.parametrize(
-    ("side", "item_bytes", "expected"),
-    [
-        (8, 4, 1000),
-        (32, 4, 1000),
-        (32, 8, 512),  # 5 * 2^29 / (2 * 5 tensors * 64 channels * 32 * 32 positions * 8)
-        (224, 4, 32),
-    ],
-)
-def test_a_chunk_has_1000_rows_or_what_fits(make_spec, make_facts, side, item_bytes, expected):
-    layers = [
-        {"kind": "conv2d", "out_channels": 64, "kernel_size": 3, "padding": 1},
-        {"kind": "norm"},
-        {"kind": "pool", "pool": "global_avg"},
-        {"kind": "flatten"},
-        {"kind": "linear"},
-    ]
-    spec = make_spec(layers, norm={"kind": "batch"})
-    planned = plan(spec, make_facts(input_shape=(3, side, side)))
-
-    assert chunk_rows(planned, item_bytes) == expected

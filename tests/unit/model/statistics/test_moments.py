@@ -104,3 +104,13 @@ def test_a_variance_of_too_few_values_is_refused():
 def test_a_tensor_without_channels_is_refused():
     with pytest.raises(ValueError, match=r"got \(4,\)"):
         Moments.of(torch.zeros(4))
+
+
+def test_a_large_block_is_taken_part_by_part(monkeypatch):
+    x = torch.randn(37, 3, 4, 5, generator=torch.Generator().manual_seed(0)) * 3 + 100
+    whole = Moments.of(x)
+    monkeypatch.setattr("model.statistics.moments.MOST_VALUES", 7 * 60)
+    parts = Moments.of(x)
+    assert parts.count == whole.count == 37 * 20
+    torch.testing.assert_close(parts.mean, whole.mean, rtol=1e-14, atol=0)
+    torch.testing.assert_close(parts.m2, whole.m2, rtol=1e-12, atol=0)
