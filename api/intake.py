@@ -9,6 +9,7 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from api import repeats
+from api.pickles import is_pickle
 from api.problems import Invalid, Refusal
 from api.uploads import Received
 from api.validation import FieldError
@@ -25,7 +26,6 @@ from model.data.options import Limits, ReadOptions
 
 PARTS = frozenset({"file", "targets", "test_file", "test_targets"})
 AT_ONCE = 2  # uploads that are read at the same time; each may need memory for a whole dataset
-_PICKLE = b"\x80"  # how every binary pickle begins, and numbers or text of no format do
 
 
 @dataclass(frozen=True)
@@ -152,9 +152,6 @@ def _require_parts(format: str, received: Received) -> None:
 
 
 def _refuse_pickle(path: Path) -> None:
-    with path.open("rb") as file:
-        head = file.read(256)
-    # What torch.save writes is a zip whose first member is the pickle.
-    if head.startswith(_PICKLE) or (head.startswith(b"PK") and b"data.pkl" in head):
+    if is_pickle(path):
         detail = "Pickled files are never read; export the arrays as npz, csv or parquet."
         raise Refusal(415, "UNSUPPORTED_FORMAT", detail, supported=list(readers.FORMATS))

@@ -9,12 +9,14 @@ from fastapi import Depends, FastAPI
 from api import openapi, problems, queries
 from api.access import Access
 from api.heads import Heads
+from api.import_request import ImportAbout
 from api.recalibration_request import RecalibrateRequest
 from api.routes import (
     checkpoints,
     datasets,
     diagnosis,
     history,
+    imports,
     operations,
     predictions,
     run_log,
@@ -40,6 +42,7 @@ _ROUTERS = (
     run_log,
     predictions,
     checkpoints,
+    imports,
     statistics,
     diagnosis,
     history,
@@ -85,5 +88,5 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app, _IDS)
     for routes in _ROUTERS:
         app.include_router(routes.router)
-    openapi.install(app, PredictRequest, RecalibrateRequest)
+    openapi.install(app, PredictRequest, RecalibrateRequest, ImportAbout)
     return app

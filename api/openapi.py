@@ -78,11 +78,15 @@ def asks_with(described: dict[str, str]) -> dict[str, Any]:
     }
 
 
+def reference(model: str) -> dict[str, str]:
+    """The schema of a model that the description has."""
+    return {"$ref": _REF.format(model=model)}
+
+
 def _refusal(status: int) -> dict[str, Any]:
-    schema = {"$ref": _REF.format(model="Problem")}
     described: dict[str, Any] = {
         "description": _WORDS[status],
-        "content": {problems.MEDIA_TYPE: {"schema": schema}},
+        "content": {problems.MEDIA_TYPE: {"schema": reference("Problem")}},
     }
     names = _REFUSED_WITH.get(status, ())
     return described | (headers(*names) if names else {})
@@ -97,7 +101,7 @@ def body(content: dict[str, type[BaseModel] | str]) -> dict[str, Any]:
     described = {
         kind: {"schema": {"type": "string", "format": "binary", "description": what}}
         if isinstance(what, str)
-        else {"schema": {"$ref": _REF.format(model=what.__name__)}}
+        else {"schema": reference(what.__name__)}
         for kind, what in content.items()
     }
     return {"requestBody": {"required": True, "content": described}}

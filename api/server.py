@@ -10,7 +10,7 @@ from api.deadline import Arrival, protocol
 from core.settings import Settings
 
 KEEP_ALIVE_SECONDS = 5
-UPLOAD_PATHS = frozenset({"/v1/datasets"})
+UPLOAD_PATHS = frozenset({"/v1/checkpoints", "/v1/datasets"})
 
 
 class Server(uvicorn.Server):

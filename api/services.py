@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 
 from api.admission import Admission
 from api.exports import Exports
+from api.imports import Imports
 from api.intake import Intake
 from api.readiness import Readiness
 from api.serving.loaded import Networks
@@ -36,6 +37,7 @@ class Services:
     intake: Intake
     predictions: Predictions
     exports: Exports
+    imports: Imports
     streams: Streams
     telemetry: Telemetry
 
@@ -81,6 +83,7 @@ async def opened(
             intake=Intake(settings, database, files),
             predictions=predictions,
             exports=Exports(database, files),
+            imports=Imports(settings, database, files, predictions),
             streams=Streams(database, settings.streams, stopping),
             telemetry=telemetry,
         )

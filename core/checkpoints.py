@@ -44,6 +44,7 @@ class Origin:
     spec: dict[str, Any]
     run_id: str | None = None  # null: trained elsewhere
     epoch: int = 0  # of the claim that wrote it
+    made_by: dict[str, Any] | None = None  # what an import did to the tensors
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Checkpoint:
     revision_of: str | None  # the original, whose weights and `key` these are
     name: str | None  # of a revision, among those of its original
     statistics_key: str | None  # of the file with a revision's statistics alone
-    made_by: dict[str, Any] | None  # method, rows, seed of a revision
+    made_by: dict[str, Any] | None  # method, rows, seed of a revision; report of an import
     operation_id: str | None  # what made it
     created_at: float
 

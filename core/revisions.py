@@ -20,7 +20,7 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, or_, select
 from sqlalchemy import delete as sql_delete
 
-from core import checkpoints, uses
+from core import checkpoints, idempotency, uses
 from core.checkpoints import Checkpoint, from_row
 from core.clock import now
 from core.errors import CheckpointOfRun, RevisionNameTaken, RevisionNotFound
@@ -153,6 +153,7 @@ def delete(connection: Connection, checkpoint_id: str) -> frozenset[str]:
     if found.revision_of is None and found.run_id is not None:
         raise CheckpointOfRun(found.run_id)
     uses.let_go_of_checkpoint(connection, checkpoint_id)
+    idempotency.forget(connection, checkpoint_id)
     its = or_(table.c.id == checkpoint_id, table.c.revision_of == checkpoint_id)
     files = connection.execute(select(table.c.key, table.c.statistics_key).where(its)).all()
     connection.execute(sql_delete(table).where(its))

@@ -146,7 +146,7 @@ checkpoints = Table(
     Column("revision_of", String(40)),  # the original, which is never a revision itself
     Column("name", String(100)),
     Column("statistics_key", Text),  # the file with its statistics alone
-    Column("made_by", JSON(none_as_null=True)),
+    Column("made_by", JSON(none_as_null=True)),  # of an import, too: what was done to its tensors
     Column("operation_id", String(40)),
     Column("created_at", Double, nullable=False),
     Index("ix_checkpoints_run", "run_id", "step", "id"),
