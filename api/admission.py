@@ -135,7 +135,8 @@ class Admission:
         dataset_is = dataset.name if dataset.built_in else dataset.id
         spec = spec.model_copy(update={"dataset": dataset_is})
         checked = check(spec, dataset.facts, self._limits)
-        findings = (*checked.findings, *waits(checked.spec, alive))
+        of_rows = (Finding(**finding) for finding in dataset.findings or ())
+        findings = (*checked.findings, *of_rows, *waits(checked.spec, alive))
         return Admitted(replace(checked, findings=findings), dataset)
 
     async def _queue(self, admitted: Admitted, asked: Idempotency | None) -> Submitted:

@@ -118,6 +118,7 @@ class Intake:
         dataset = readers.read(
             wanted.format, received.paths["file"], self._options(wanted, received)
         )
+        facts, findings = dataset.facts, datasets.findings_of(dataset.facts, dataset.targets)
         dataset_id = new_id("ds")
         prefix = f"datasets/{dataset_id}"
         folder = Path(tempfile.mkdtemp(prefix="dataset-", dir=self._files.scratch()))
@@ -131,7 +132,7 @@ class Intake:
             raise
         finally:
             shutil.rmtree(folder)
-        return NewDataset(dataset_id, wanted.name, wanted.format, dataset.facts, prefix, size)
+        return NewDataset(dataset_id, wanted.name, wanted.format, facts, prefix, size, findings)
 
     def _options(self, wanted: Wanted, received: Received) -> ReadOptions:
         paths = received.paths

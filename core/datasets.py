@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 from sqlalchemy import Connection, Row, insert, or_, select, tuple_
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.exc import IntegrityError
@@ -22,6 +23,7 @@ from core.tables import datasets, operations, runs
 from model.data.builtin import BUILTIN, build
 from model.data.dataset import Facts, save
 from model.spec import DATASET_NAME
+from model.statistics import class_order
 
 MAX_PAGE = 100
 FILES = ("inputs.npy", "targets.npy", "facts.json")
@@ -68,6 +70,17 @@ class Page:
 
     data: list[Dataset]
     has_more: bool
+
+
+def findings_of(facts: Facts, targets: np.ndarray) -> list[dict[str, Any]]:
+    """What the owner of a dataset should know of its rows, JSON-ready; nothing of a regression.
+
+    Args:
+        targets: (rows,) class indices in file order.
+    """
+    is_classes = facts.task == "classification"
+    found = class_order.finding(class_order.class_order(targets)) if is_classes else None
+    return [] if found is None else [found.to_json()]
 
 
 def insert_one(connection: Connection, new: NewDataset) -> Dataset:
@@ -168,7 +181,8 @@ def _make(database: Database, files: FileStore, name: str) -> None:
         for file in FILES:
             size += (folder / file).stat().st_size
             files.put(folder / file, f"{prefix}/{file}")
-    new = NewDataset(f"ds_{name}", name, "built_in", dataset.facts, prefix, size)
+    findings = findings_of(dataset.facts, dataset.targets)
+    new = NewDataset(f"ds_{name}", name, "built_in", dataset.facts, prefix, size, findings)
     # Another process may have recorded the same meanwhile, which is as good.
     with suppress(IntegrityError):
         database.write(partial(_insert_missing, new=new))

@@ -10,7 +10,7 @@ from api import openapi, repeats, resources, uploads
 from api.bodies import JSON, StrictRoute
 from api.intake import PARTS, Wanted
 from api.openapi import refusals
-from api.resources import Listing, Resource, Time
+from api.resources import FindingResource, Listing, Resource, Time
 from api.routes.runs import After, Limit
 from api.services import Given
 from core import datasets, logs
@@ -82,6 +82,7 @@ class DatasetResource(Resource):
     images: bool = Field(description="Whether inputs are pixels, divided by 255 first.")
     fingerprint: str = Field(description="sha256 over content and all of the above.")
     splits: Splits = Field(description="Its own split.")
+    findings: list[FindingResource] = Field(description="What its owner should know of the rows.")
     bytes: int = Field(description="As stored.")
     built_in: bool = Field(description="Whether it is always there.")
     created_at: Time = Field(description="When it was recorded.")
@@ -102,6 +103,7 @@ def resource(record: Dataset) -> DatasetResource:
         images=facts.images,
         fingerprint=facts.fingerprint,
         splits=Splits(train=facts.train_rows, test=facts.test_rows),
+        findings=[FindingResource(**finding) for finding in record.findings or ()],
         bytes=record.bytes,
         built_in=record.built_in,
         created_at=resources.time(record.created_at),

@@ -85,6 +85,28 @@ def test_an_upload_becomes_a_dataset_that_a_run_can_use(
     assert client.post("/v1/runs", json=spec).status_code == 202
 
 
+def test_rows_sorted_by_class_are_told_with_the_dataset_and_with_every_run(
+    client: httpx.Client, npz: Any
+) -> None:
+    query = {"name": "in-order", "format": "npz"}
+    inputs, index = np.arange(180.0).reshape(60, 3), np.arange(60)
+    spec = {"dataset": "in-order", "network": {"kind": "mlp"}, "batch_size": 4}
+    for targets, reasons in (
+        (index // 30, ["ROWS_CLASS_SORTED"]),
+        (index % 2, []),
+        (index / 7, []),
+    ):
+        files = {"file": npz(inputs=inputs, targets=targets)}
+        dataset = client.post("/v1/datasets", params=query, files=files).json()
+        assert [one["reason"] for one in dataset["findings"]] == reasons
+        assert client.get(f"/v1/datasets/{dataset['id']}").json() == dataset
+        validated = client.post("/v1/runs?validate_only=true", json=spec).json()
+        submitted = client.post("/v1/runs", json=spec).json()
+        for told in (validated, submitted):
+            of_rows = [one for one in told["findings"] if one["reason"].startswith("ROWS_")]
+            assert of_rows == dataset["findings"]
+
+
 def test_a_run_names_an_upload_by_its_id_whatever_the_request_said(
     client: httpx.Client, npz: Any
 ) -> None:

@@ -50,6 +50,18 @@ def test_an_upload_reads_back(database: Database) -> None:
     assert found.keys == tuple(f"datasets/{found.id}/{name}" for name in datasets.FILES)
 
 
+@pytest.mark.parametrize(
+    ("name", "reasons"), [("wine", ["ROWS_CLASS_SORTED"]), ("digits", []), ("gaussian_linear", [])]
+)
+def test_a_built_in_dataset_that_is_sorted_by_class_says_so(
+    database: Database, files: FileStore, name: str, reasons: list[str]
+) -> None:
+    datasets.ensure_builtin(database, files)
+    found = database.read(lambda c: datasets.get(c, name)).findings
+    assert found is not None
+    assert [one["reason"] for one in found] == reasons
+
+
 def test_a_name_means_its_newest_dataset(database: Database) -> None:
     first, second = upload(database, "rows"), upload(database, "rows")
     upload(database, "others")
