@@ -11,6 +11,7 @@ What a version names cannot be deleted (`core.uses`). Deleting the model lets go
 import re
 from collections import defaultdict
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, text, tuple_, update
 from sqlalchemy.sql.elements import ColumnElement
@@ -26,6 +27,7 @@ ALIAS = rf"(?![0-9]+$){NAME}"  # a number means a version
 _ALIAS = re.compile(ALIAS)
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 _BEYOND = 10**9  # no version has a number as large as that
+_VERSION = [model_versions.c[name] for name in ("model", "version", "checkpoint_id", "created_at")]
 
 _INSERT = text(
     "INSERT INTO models (name, newest, created_at) VALUES (:name, 0, :at)"
@@ -51,6 +53,7 @@ class Model:
     created_at: float  # of its first version since it was last deleted
     versions: tuple[Version, ...]  # newest first
     aliases: dict[str, int]  # to numbers of versions
+    findings: list[dict[str, Any]]  # about the newest version, when it was published
 
     @property
     def newest(self) -> Version:
@@ -74,10 +77,18 @@ class Page:
     has_more: bool
 
 
-def put(connection: Connection, name: str, checkpoint_id: str) -> Put:
+def put(
+    connection: Connection,
+    name: str,
+    checkpoint_id: str,
+    findings: list[dict[str, Any]] | None = None,
+) -> Put:
     """Make a checkpoint the newest version of a model, which need not exist yet.
 
     Whether it may be served is the caller's to find out.
+
+    Args:
+        findings: what the caller has found, JSON-ready.
 
     Raises:
         CheckpointNotFound: there is no such checkpoint.
@@ -95,7 +106,7 @@ def put(connection: Connection, name: str, checkpoint_id: str) -> Put:
     again = {"created_at": at} if newest is None else {}
     counted = update(models).where(models.c.name == name).values(newest=number + 1, **again)
     connection.execute(counted)
-    connection.execute(insert(model_versions), vars(created))
+    connection.execute(insert(model_versions), vars(created) | {"findings": findings})
     return Put(created, created=True)
 
 
@@ -216,7 +227,7 @@ def _locked(connection: Connection, name: str) -> int:
 
 
 def _newest(connection: Connection, name: str) -> Version | None:
-    its = select(model_versions).where(model_versions.c.model == name)
+    its = select(*_VERSION).where(model_versions.c.model == name)
     newest = its.order_by(model_versions.c.version.desc()).limit(1)
     row = connection.execute(newest).one_or_none()
     return None if row is None else Version(**row._mapping)
@@ -224,7 +235,7 @@ def _newest(connection: Connection, name: str) -> Version | None:
 
 def _numbered(connection: Connection, name: str, version: int) -> Version:
     its = (model_versions.c.model == name) & (model_versions.c.version == version)
-    query = select(model_versions).where(its)
+    query = select(*_VERSION).where(its)
     row = connection.execute(query).one_or_none() if 0 < version < _BEYOND else None
     if row is None:
         raise ModelVersionNotFound()
@@ -247,12 +258,21 @@ def _read(connection: Connection, names: list[str]) -> list[Model]:
     created = select(models.c.name, models.c.created_at).where(models.c.name.in_(names))
     times = {row.name: row.created_at for row in connection.execute(created)}
     versions: dict[str, list[Version]] = defaultdict(list)
-    its = select(model_versions).where(model_versions.c.model.in_(names))
+    its = select(*_VERSION).where(model_versions.c.model.in_(names))
     for row in connection.execute(its.order_by(model_versions.c.version.desc())):
         versions[row.model].append(Version(**row._mapping))
+    findings = _findings(connection, [numbered[0] for numbered in versions.values()])
     aliases: dict[str, dict[str, int]] = defaultdict(dict)
     its = select(model_aliases).where(model_aliases.c.model.in_(names))
     for row in connection.execute(its.order_by(model_aliases.c.alias)):
         aliases[row.model][row.alias] = row.version
     found = (name for name in names if versions[name])
-    return [Model(n, times[n], tuple(versions[n]), aliases[n]) for n in found]
+    return [Model(n, times[n], tuple(versions[n]), aliases[n], findings.get(n, [])) for n in found]
+
+
+def _findings(connection: Connection, versions: list[Version]) -> dict[str, list[dict[str, Any]]]:
+    """What was found of versions when they were published, by the names of their models."""
+    table = model_versions
+    wanted = tuple_(table.c.model, table.c.version).in_([(v.model, v.version) for v in versions])
+    rows = connection.execute(select(table.c.model, table.c.findings).where(wanted))
+    return {row.model: row.findings or [] for row in rows}

@@ -195,6 +195,7 @@ model_versions = Table(
     Column("version", Integer, primary_key=True, autoincrement=False),
     # Without a cascade: what a model serves cannot be deleted.
     Column("checkpoint_id", String(40), ForeignKey("checkpoints.id"), nullable=False),
+    Column("findings", JSON(none_as_null=True)),  # when it was published; null: nobody looked
     Column("created_at", Double, nullable=False),
     Index("ix_model_versions_checkpoint", "checkpoint_id", "model"),
 )
@@ -205,6 +206,21 @@ model_aliases = Table(
     Column("model", String(100), primary_key=True),
     Column("alias", String(100), primary_key=True),
     Column("version", Integer, nullable=False),
+    ForeignKeyConstraint(
+        ["model", "version"],
+        ["model_versions.model", "model_versions.version"],
+        ondelete="CASCADE",
+    ),
+)
+
+drift_states = Table(
+    "drift_states",
+    metadata,
+    Column("model", String(100), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("process", String(120), primary_key=True),  # of the API, which alone writes this row
+    Column("state", JSON, nullable=False),
+    Column("beat_at", Double, nullable=False),  # on the lease clock of core.clock
     ForeignKeyConstraint(
         ["model", "version"],
         ["model_versions.model", "model_versions.version"],

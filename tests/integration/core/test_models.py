@@ -141,6 +141,22 @@ def test_only_a_checkpoint_that_is_there_can_be_put(database: Database) -> None:
         get(database, "digits")
 
 
+def test_what_was_found_of_the_newest_version_is_told_and_does_not_change(
+    database: Database, trained: Trained
+) -> None:
+    first, second = trained(database), trained(database)
+    found = [{"reason": "BN_STATS_LAG", "severity": "warning"}]
+    database.write(lambda c: models.put(c, "digits", first, found))
+    database.write(lambda c: models.put(c, "digits", first, []))
+    put(database, "wine", first)
+    assert get(database, "digits").findings == found
+    assert get(database, "wine").findings == []
+    page = database.read(models.page)
+    assert {model.name: model.findings for model in page.data} == {"digits": found, "wine": []}
+    database.write(lambda c: models.put(c, "digits", second, []))
+    assert get(database, "digits").findings == []
+
+
 def test_pages_lead_from_the_newest_to_the_oldest(database: Database, trained: Trained) -> None:
     checkpoint = trained(database)
     names = ["c", "a", "e", "b", "d"]
