@@ -14,11 +14,13 @@ import pytest
 from safetensors.torch import load_file
 from torch import Tensor
 
-from core import checkpoints, datasets, events, runs, settings, workers
+from core import checkpoints, datasets, events, operations, runs, settings, workers
+from core.checkpoints import Checkpoint
 from core.claims import ResumePoint
 from core.database import Database
 from core.events import Event
 from core.files import FileStore, open_store
+from core.operations import NewOperation, Operation
 from core.queue import Hints
 from core.record import Run
 from core.settings import Settings
@@ -36,6 +38,9 @@ FAST = {
     "resume_seconds": 0.4,
     "metrics_seconds": 0.2,
 }
+
+RECALIBRATE: dict[str, Any] = {"method": "precise", "batch_rows": None, "seed": 0}
+RECALIBRATE |= {"momentum": None, "source_rows": 16.0, "rows": None, "rows_key": None}
 
 
 def until(is_true: Callable[[], Any], seconds: float = 60.0) -> Any:
@@ -84,6 +89,26 @@ class Service:
         if hint:
             self.hints.send("cpu")
         return run_id
+
+    def operate(self, kind: str, checkpoint_id: str, **fields: Any) -> str:
+        """Submit an operation; keywords are its params, and `dataset` whose rows it reads."""
+        given = dict(fields)
+        dataset = given.pop("dataset", "ds_digits" if kind == "recalibrate" else None)
+        params = {"name": None} | (RECALIBRATE if kind == "recalibrate" else {}) | given
+        new = NewOperation(kind, params, checkpoint_id, dataset)
+        operation = self.database.write(lambda c: operations.submit(c, new, 100)).operation
+        self.hints.send("cpu")
+        return operation.id
+
+    def operation(self, operation_id: str) -> Operation:
+        return self.database.read(lambda c: operations.get(c, operation_id))
+
+    def until_operated(self, operation_id: str) -> Operation:
+        until(lambda: self.operation(operation_id).ended)
+        return self.operation(operation_id)
+
+    def checkpoint(self, checkpoint_id: str) -> Checkpoint:
+        return self.database.read(lambda c: checkpoints.get(c, checkpoint_id))
 
     def run(self, run_id: str) -> Run:
         return self.database.read(lambda c: runs.get(c, run_id))

@@ -55,3 +55,17 @@ def test_a_run_is_paused_killed_and_ends_with_the_bits_of_a_local_one(
 def test_twenty_runs_finish(distributed: Any) -> None:
     ids = [distributed.submit(budget={"steps": 10}, seed=seed) for seed in range(20)]
     assert {distributed.until_ended(run_id).state for run_id in ids} == {State.SUCCEEDED}
+
+
+def test_a_recalibration_makes_the_statistics_that_a_local_one_makes(
+    distributed: Any, steady: Any
+) -> None:
+    made = []
+    for service in (distributed, steady):
+        run = service.until_ended(service.submit(budget={"steps": 50}))
+        operation = service.until_operated(service.operate("recalibrate", run.checkpoint_id))
+        assert operation.error is None
+        made.append(service.checkpoint(operation.result["checkpoint"]))
+    assert made[0].sha256 == made[1].sha256
+    assert made[0].metrics == made[1].metrics
+    assert distributed.files.size(made[0].statistics_key) < distributed.files.size(made[0].key)

@@ -11,9 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from core import checkpoints, operations, revisions
+from core import checkpoints, revisions
 from core.checkpoints import Checkpoint
-from core.operations import NewOperation, Operation
 from core.states import State
 from model.checkpoint import Loaded, load
 from model.data.builtin import build
@@ -29,8 +28,6 @@ LAGGING: dict[str, Any] = {
     "scaling": "none",
     "budget": {"steps": 100},
 }
-DEFAULTS: dict[str, Any] = {"method": "precise", "batch_rows": None, "seed": 0, "momentum": None}
-DEFAULTS |= {"source_rows": 16.0, "name": None, "rows": None, "rows_key": None}
 
 
 @pytest.fixture(scope="module")
@@ -43,29 +40,7 @@ def trained(service: Service, **fields: Any) -> Checkpoint:
     run = service.until_ended(service.submit(**fields))
     assert run.state is State.SUCCEEDED
     assert run.checkpoint_id is not None
-    return record(service, run.checkpoint_id)
-
-
-def record(service: Service, checkpoint_id: str) -> Checkpoint:
-    return service.database.read(lambda c: checkpoints.get(c, checkpoint_id))
-
-
-def submit(service: Service, kind: str, checkpoint: Checkpoint, **fields: Any) -> str:
-    dataset = fields.pop("dataset", "ds_digits")
-    params = DEFAULTS | fields if kind == "recalibrate" else {"name": None} | fields
-    new = NewOperation(kind, params, checkpoint.id, dataset)
-    operation = service.database.write(lambda c: operations.submit(c, new, 100)).operation
-    service.hints.send("cpu")
-    return operation.id
-
-
-def get(service: Service, operation_id: str) -> Operation:
-    return service.database.read(lambda c: operations.get(c, operation_id))
-
-
-def ended(service: Service, operation_id: str) -> Operation:
-    until(lambda: get(service, operation_id).ended)
-    return get(service, operation_id)
+    return service.checkpoint(run.checkpoint_id)
 
 
 def loaded(service: Service, one: Checkpoint) -> Loaded:
@@ -76,11 +51,11 @@ def loaded(service: Service, one: Checkpoint) -> Loaded:
 def test_recalibration_makes_a_revision_with_the_population_of_the_training_rows(
     steady: Service, lagging: Checkpoint
 ) -> None:
-    operation = ended(steady, submit(steady, "recalibrate", lagging))
+    operation = steady.until_operated(steady.operate("recalibrate", lagging.id))
     assert (operation.state, operation.error) == (State.SUCCEEDED, None)
     result = operation.result
     assert result is not None
-    revision = record(steady, result["checkpoint"])
+    revision = steady.checkpoint(result["checkpoint"])
     assert (revision.revision_of, revision.name) == (lagging.id, "r1")
     assert (revision.key, revision.weights_hash) == (lagging.key, lagging.weights_hash)
     assert revision.metrics == result["after"]
@@ -100,9 +75,11 @@ def test_recalibration_makes_a_revision_with_the_population_of_the_training_rows
 def test_not_a_byte_of_a_weight_moves_and_the_weights_are_stored_once(
     steady: Service, lagging: Checkpoint
 ) -> None:
-    operation = ended(steady, submit(steady, "recalibrate", lagging, method="ema", momentum=0.1))
+    operation = steady.until_operated(
+        steady.operate("recalibrate", lagging.id, method="ema", momentum=0.1)
+    )
     assert operation.result is not None
-    revision = record(steady, operation.result["checkpoint"])
+    revision = steady.checkpoint(operation.result["checkpoint"])
     assert revision.statistics_key is not None
     own = load_file(steady.files.local(revision.statistics_key))
     assert all(is_statistic(name) for name in own)
@@ -115,7 +92,7 @@ def test_what_lagged_is_repaired_and_diagnosed_as_sound(
     steady: Service, lagging: Checkpoint
 ) -> None:
     assert "BN_STATS_LAG" in [finding["reason"] for finding in lagging.findings or ()]
-    operation = ended(steady, submit(steady, "recalibrate", lagging))
+    operation = steady.until_operated(steady.operate("recalibrate", lagging.id))
     assert operation.result is not None
     before, after = operation.result["before"], operation.result["after"]
     assert after["test_accuracy"] > before["test_accuracy"]
@@ -132,9 +109,9 @@ def test_rows_that_came_with_the_request_are_read_and_then_gone(
     np.save(path, rows)
     steady.files.put(path, key)
     asked = {"method": "adapt", "source_rows": 0.0, "rows_key": key, "dataset": None}
-    operation = ended(steady, submit(steady, "recalibrate", lagging, **asked))
+    operation = steady.until_operated(steady.operate("recalibrate", lagging.id, **asked))
     assert operation.result is not None
-    state = loaded(steady, record(steady, operation.result["checkpoint"])).network
+    state = loaded(steady, steady.checkpoint(operation.result["checkpoint"])).network
     values = state[0](torch.from_numpy(rows.astype(np.float32))).double()
     found = state.state_dict()["1.running_mean"].double()
     torch.testing.assert_close(found, values.mean(0), rtol=0, atol=1e-4)
@@ -148,10 +125,10 @@ def test_earlier_statistics_on_final_weights_are_what_plain_torch_makes_of_them(
     run_id = final.run_id
     early = steady.database.read(lambda c: checkpoints.at_step(c, run_id or "", 50))
     assert early is not None
-    asked = {"statistics_from": early.id, "name": "early", "dataset": None}
-    operation = ended(steady, submit(steady, "transplant", final, **asked))
+    asked = {"statistics_from": early.id, "name": "early"}
+    operation = steady.until_operated(steady.operate("transplant", final.id, **asked))
     assert operation.result is not None
-    revision = record(steady, operation.result["checkpoint"])
+    revision = steady.checkpoint(operation.result["checkpoint"])
     assert (revision.name, revision.fingerprint) == ("early", early.fingerprint)
     plain = torch.nn.Sequential(
         torch.nn.Linear(64, 20), torch.nn.BatchNorm1d(20), torch.nn.Tanh(), torch.nn.Linear(20, 10)
@@ -167,18 +144,16 @@ def test_earlier_statistics_on_final_weights_are_what_plain_torch_makes_of_them(
 def test_a_revision_of_a_revision_starts_from_its_statistics(
     steady: Service, lagging: Checkpoint
 ) -> None:
-    first = ended(steady, submit(steady, "recalibrate", lagging, name="first")).result
+    first = steady.until_operated(steady.operate("recalibrate", lagging.id, name="first")).result
     assert first is not None
     asked = {"method": "adapt", "source_rows": 1e300, "name": "second"}
-    again = ended(
-        steady, submit(steady, "recalibrate", record(steady, first["checkpoint"]), **asked)
-    )
+    again = steady.until_operated(steady.operate("recalibrate", first["checkpoint"], **asked))
     assert again.result is not None
-    second = record(steady, again.result["checkpoint"])
+    second = steady.checkpoint(again.result["checkpoint"])
     assert second.revision_of == lagging.id
     states = [
         loaded(steady, one).network.state_dict()
-        for one in (record(steady, first["checkpoint"]), second)
+        for one in (steady.checkpoint(first["checkpoint"]), second)
     ]
     torch.testing.assert_close(states[0]["1.running_mean"], states[1]["1.running_mean"])
 
@@ -187,13 +162,13 @@ def test_what_cannot_be_done_fails_with_its_reason_and_leaves_nothing(
     steady: Service, lagging: Checkpoint
 ) -> None:
     other = trained(steady, **LAGGING | {"network": {"kind": "mlp", "hidden": [7]}})
-    asked = {"statistics_from": other.id, "dataset": None}
-    operation = ended(steady, submit(steady, "transplant", lagging, **asked))
+    asked = {"statistics_from": other.id}
+    operation = steady.until_operated(steady.operate("transplant", lagging.id, **asked))
     assert operation.state is State.FAILED
     assert operation.error is not None
     assert (operation.error["cause"], operation.error["reason"]) == ("user", "SHAPE_MISMATCH")
-    submit(steady, "recalibrate", lagging, name="taken")
-    taken = ended(steady, submit(steady, "recalibrate", lagging, name="taken"))
+    steady.operate("recalibrate", lagging.id, name="taken")
+    taken = steady.until_operated(steady.operate("recalibrate", lagging.id, name="taken"))
     assert taken.error is not None
     assert taken.error["reason"] == "REVISION_NAME_TAKEN"
 
@@ -201,10 +176,10 @@ def test_what_cannot_be_done_fails_with_its_reason_and_leaves_nothing(
 def test_an_operation_whose_process_is_killed_is_done_once(steady: Service) -> None:
     service, checkpoint = steady, trained(steady, **LAGGING)
     # Batches of two rows make it take a while.
-    operation_id = submit(service, "recalibrate", checkpoint, batch_rows=2)
-    pid = until(lambda: get(service, operation_id).pid)
+    operation_id = service.operate("recalibrate", checkpoint.id, batch_rows=2)
+    pid = until(lambda: service.operation(operation_id).pid)
     os.kill(pid, signal.SIGKILL)
-    operation = ended(service, operation_id)
+    operation = service.until_operated(operation_id)
     assert operation.state is State.SUCCEEDED
     assert operation.attempts == 2
     made = service.database.read(lambda c: revisions.page(c, checkpoint.id)).data
@@ -213,23 +188,23 @@ def test_an_operation_whose_process_is_killed_is_done_once(steady: Service) -> N
 
 def test_an_operation_that_kills_its_process_again_and_again_fails(steady: Service) -> None:
     service, checkpoint = steady, trained(steady, **LAGGING)
-    operation_id = submit(service, "recalibrate", checkpoint, batch_rows=2)
+    operation_id = service.operate("recalibrate", checkpoint.id, batch_rows=2)
     seen: set[int] = set()
-    while not get(service, operation_id).ended:
-        pid = get(service, operation_id).pid
+    while not service.operation(operation_id).ended:
+        pid = service.operation(operation_id).pid
         if pid is not None and pid not in seen:
             seen.add(pid)
             os.kill(pid, signal.SIGKILL)
-    operation = get(service, operation_id)
+    operation = service.operation(operation_id)
     assert operation.error is not None
     assert operation.error["reason"] == "POISON_OPERATION"
     assert len(seen) == service.settings.max_crashes + 1
 
 
 def test_statistics_that_no_revision_names_are_swept(steady: Service, lagging: Checkpoint) -> None:
-    operation = ended(steady, submit(steady, "recalibrate", lagging))
+    operation = steady.until_operated(steady.operate("recalibrate", lagging.id))
     assert operation.result is not None
-    named = record(steady, operation.result["checkpoint"]).statistics_key
+    named = steady.checkpoint(operation.result["checkpoint"]).statistics_key
     assert named is not None
     path: Path = steady.files.local(named)
     dead = path.with_name("e99.safetensors")
@@ -255,12 +230,12 @@ def test_an_operation_whose_worker_is_killed_is_done_by_the_next(
     mortal: tuple[Service, Checkpoint],
 ) -> None:
     service, checkpoint = mortal
-    operation_id = submit(service, "recalibrate", checkpoint, batch_rows=2)
-    until(lambda: get(service, operation_id).pid)
+    operation_id = service.operate("recalibrate", checkpoint.id, batch_rows=2)
+    until(lambda: service.operation(operation_id).pid)
     service.workers[-1].kill()
     service.workers[-1].wait()
     service.start_worker()
-    operation = ended(service, operation_id)
+    operation = service.until_operated(operation_id)
     assert (operation.state, operation.attempts) == (State.SUCCEEDED, 2)
 
 
@@ -268,14 +243,14 @@ def test_an_operation_is_given_back_when_its_worker_ends(
     mortal: tuple[Service, Checkpoint],
 ) -> None:
     service, checkpoint = mortal
-    operation_id = submit(service, "recalibrate", checkpoint, batch_rows=2)
-    until(lambda: get(service, operation_id).pid)
+    operation_id = service.operate("recalibrate", checkpoint.id, batch_rows=2)
+    until(lambda: service.operation(operation_id).pid)
     service.workers[-1].terminate()
     service.workers[-1].wait(30)
-    given_back = get(service, operation_id)
+    given_back = service.operation(operation_id)
     assert (given_back.state, given_back.crashes) == (State.QUEUED, 0)
     service.start_worker()
-    assert ended(service, operation_id).state is State.SUCCEEDED
+    assert service.until_operated(operation_id).state is State.SUCCEEDED
 
 
 def test_runs_and_operations_take_turns(
@@ -285,9 +260,9 @@ def test_runs_and_operations_take_turns(
     service.workers[-1].terminate()
     service.workers[-1].wait(30)
     runs = [service.submit(hint=False, **LAGGING) for _ in range(3)]
-    asked = [submit(service, "recalibrate", checkpoint) for _ in range(3)]
+    asked = [service.operate("recalibrate", checkpoint.id) for _ in range(3)]
     service.start_worker()
-    assert all(ended(service, one).state is State.SUCCEEDED for one in asked)
+    assert all(service.until_operated(one).state is State.SUCCEEDED for one in asked)
     finished = [service.until_ended(one).started_at or 0 for one in runs]
-    started = [get(service, one).started_at or 0 for one in asked]
+    started = [service.operation(one).started_at or 0 for one in asked]
     assert min(finished) < max(started)
