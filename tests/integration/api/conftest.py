@@ -119,7 +119,8 @@ def score(service: Service, run: Run, new: NewCheckpoint) -> Scored:
     keys = service.database.read(lambda c: datasets.get(c, run.dataset_id)).keys
     [folder] = {service.files.local(key).parent for key in keys}
     dataset, spec = load_dataset(folder), RunSpec.model_validate(run.spec)
-    scoring = Scoring(spec, dataset.facts, prepare(dataset, spec, torch.device("cpu")))
+    arrays = prepare(dataset, spec, torch.device("cpu"))
+    scoring = Scoring(spec, dataset.facts, arrays, moved=lambda: None)
     return scoring.score(checkpoint.load(service.files.local(new.key), new.sha256))
 
 

@@ -79,6 +79,8 @@ LINEAR = {"kind": "linear"}
 WIDE = {"kind": "linear", "out_features": 65_536}
 RUN = "/v1/runs/run_" + "0" * 32
 CKPT = "/v1/checkpoints/ckpt_" + "0" * 32
+OPERATION = "/v1/operations/op_" + "0" * 32
+REVISE = json.dumps({"statistics_from": "ckpt_" + "0" * 32}).encode()
 
 TEXT = {
     "NaN": malformed(in_spec("NaN")),
@@ -186,6 +188,7 @@ PATHS = {
     "SQL": get(404, "RUN_NOT_FOUND", "/v1/runs/'%20OR%201=1--"),
     "up and away": get(404, "RUN_NOT_FOUND", "/v1/runs/..%2f..%2fetc%2fpasswd"),
     "a checkpoint up and away": get(404, "CHECKPOINT_NOT_FOUND", "/v1/checkpoints/..%2F..%2fetc"),
+    "an operation up and away": get(404, "OPERATION_NOT_FOUND", "/v1/operations/..%2F..%2fetc"),
     "a dataset up and away": get(404, "DATASET_NOT_FOUND", "/v1/datasets/..%2f..%2fetc"),
     "a slash elsewhere": get(404, "NOT_FOUND", "/v1/nothing%2fhere"),
     "a part that no run has": get(404, "NOT_FOUND", f"{RUN}/nothing"),
@@ -206,6 +209,20 @@ PATHS = {
     "metrics of nothing": get(404, "RUN_NOT_FOUND", f"{RUN}/metrics"),
     "checkpoints of nothing": get(404, "RUN_NOT_FOUND", f"{RUN}/checkpoints"),
     "predicting with nothing": Case(404, "RUN_NOT_FOUND", path=f"{RUN}/predict", body=b"{}"),
+    "an unknown operation": get(404, "OPERATION_NOT_FOUND", OPERATION),
+    "an operation that is a run": get(404, "OPERATION_NOT_FOUND", "/v1/operations/run_" + "0" * 32),
+    "statistics of nothing": get(404, "CHECKPOINT_NOT_FOUND", f"{CKPT}/statistics"),
+    "a diagnosis of nothing": get(404, "CHECKPOINT_NOT_FOUND", f"{CKPT}/diagnosis"),
+    "a diff of nothing": get(404, "CHECKPOINT_NOT_FOUND", f"{CKPT}/diff?with=ckpt_{'0' * 32}"),
+    "a history of nothing": get(404, "CHECKPOINT_NOT_FOUND", f"{CKPT}/statistics/history"),
+    "a history of no run": get(404, "RUN_NOT_FOUND", f"{RUN}/statistics/history"),
+    "revisions of nothing": get(404, "CHECKPOINT_NOT_FOUND", f"{CKPT}/revisions"),
+    "revising nothing": Case(404, "CHECKPOINT_NOT_FOUND", path=f"{CKPT}/revisions", body=REVISE),
+    "recalibrating nothing": Case(
+        404, "CHECKPOINT_NOT_FOUND", path=f"{CKPT}/recalibrate", body=b"{}"
+    ),
+    "deleting nothing": Case(404, "CHECKPOINT_NOT_FOUND", "DELETE", CKPT),
+    "getting a recalibration": get(405, "METHOD_NOT_ALLOWED", f"{CKPT}/recalibrate"),
     "a header of 70 kB": get(431, "HEADERS_TOO_LARGE", "/v1/runs", X="y" * 70_000),
 }
 
@@ -225,6 +242,12 @@ QUERIES = {
     "a cursor of nothing": get(400, "BAD_CURSOR", "/v1/runs?after="),
     "a cursor with NUL": get(400, "BAD_CURSOR", "/v1/datasets?after=%00"),
     "a dataset's forged cursor": get(400, "BAD_CURSOR", "/v1/datasets?after=ds_x"),
+    "an operation's forged cursor": get(400, "BAD_CURSOR", "/v1/operations?after=op_x"),
+    "a revision's forged cursor": get(404, "CHECKPOINT_NOT_FOUND", f"{CKPT}/revisions?after=x"),
+    "operations of a run": get(422, "VALIDATION_FAILED", "/v1/operations?checkpoint=run_1"),
+    "operations of NUL": get(422, "VALIDATION_FAILED", "/v1/operations?checkpoint=%00"),
+    "a diff with NUL": get(422, "VALIDATION_FAILED", f"{CKPT}/diff?with=%00"),
+    "a history of a layer": get(422, "VALIDATION_FAILED", f"{RUN}/statistics/history?layer=1"),
     "validate_only misspelt": submitting("validate_onyl=true", "validate_onyl"),
     "validate_only twice": submitting(
         "validate_only=true&validate_only=false&x=1", "validate_only", "x"
@@ -254,7 +277,32 @@ QUERIES = {
     "a key of 10 kB": keyed("x" * 10_000),
 }
 
+
+def revising(status: int, reason: str, body: Any, *paths: str) -> Case:
+    text = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Case(status, reason, path=f"{CKPT}/revisions", body=text, errors=paths or None)
+
+
+REVISIONS = {
+    "no donor": revising(422, "VALIDATION_FAILED", {}, "statistics_from"),
+    "a donor that is a run": revising(
+        422, "VALIDATION_FAILED", {"statistics_from": "run_1"}, "statistics_from"
+    ),
+    "a donor of 200 kB": revising(
+        422, "VALIDATION_FAILED", {"statistics_from": SECRET * 33_000}, "statistics_from"
+    ),
+    "a name with a slash": revising(
+        422, "VALIDATION_FAILED", json.loads(REVISE) | {"name": f"{SECRET}/x"}, "name"
+    ),
+    "a field of recalibrations": revising(
+        422, "VALIDATION_FAILED", json.loads(REVISE) | {"seed": 1}, "seed"
+    ),
+    "no JSON": revising(400, "MALFORMED_JSON", b"{"),
+    "2 MB": revising(413, "BODY_TOO_LARGE", b" " * 2_000_000),
+}
+
 CASES = {**TEXT, **SPECS, **PATHS, **QUERIES}
+CASES |= {f"revising: {name}": case for name, case in REVISIONS.items()}
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
@@ -429,6 +477,13 @@ UPLOADS: dict[str, tuple[str, dict[str, str], bytes, int]] = {
         400,
     ),
 }
+
+
+@pytest.mark.parametrize("headers", [{}, JSON, {"Content-Type": "multipart/form-data"}])
+def test_an_import_must_be_a_form(client: httpx.Client, headers: dict[str, str]) -> None:
+    answer = client.post("/v1/checkpoints", content=b"{}", headers=headers)
+    assert answer.status_code == (400 if "multipart" in str(headers) else 415)
+    require_problem(answer)
 
 
 @pytest.mark.parametrize(("query", "headers", "body", "status"), UPLOADS.values(), ids=UPLOADS)

@@ -5,6 +5,8 @@ Requests are generated from /openapi.json, the same ones every time.
 
 from typing import Any
 
+import httpx
+import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
 from schemathesis.config import SchemathesisConfig
@@ -36,10 +38,22 @@ def test_the_service_does_what_its_description_says(case: Any, service: Any) -> 
     case.call_and_validate(base_url=service.url, timeout=30, excluded_checks=not_here)
 
 
-@schema.include(path_regex="run_id|checkpoint_id").exclude(method="DELETE").parametrize()
+@pytest.fixture(scope="module")
+def ids(service: Any, trained: Any, scored: Any) -> dict[str, str]:
+    """By path parameter, something that exists: a checkpoint with all that a worker finds."""
+    checkpoint = scored["checkpoints"][0]
+    operation = httpx.post(f"{service.url}/v1/checkpoints/{checkpoint}/recalibrate", json={})
+    named = {"run_id": trained["id"], "checkpoint_id": checkpoint}
+    return named | {"operation_id": operation.json()["id"]}
+
+
+@(
+    schema.include(path_regex="run_id|checkpoint_id|operation_id")
+    .exclude(method="DELETE")
+    .parametrize()
+)
 @settings(bounded, max_examples=15)
-def test_the_same_holds_for_what_exists(case: Any, service: Any, trained: Any) -> None:
-    ids = {"run_id": trained["id"], "checkpoint_id": trained["checkpoint"]}
+def test_the_same_holds_for_what_exists(case: Any, service: Any, ids: dict[str, str]) -> None:
     case.path_parameters = {name: ids[name] for name in case.path_parameters}
     not_here = [checks.positive_data_acceptance, checks.negative_data_rejection]
     case.call_and_validate(base_url=service.url, timeout=30, excluded_checks=not_here)

@@ -9,7 +9,8 @@ from api.main import create_app
 from core.settings import Settings
 
 DESCRIBED: dict[str, Any] = create_app(Settings()).openapi()
-DOWNLOAD = "/v1/checkpoints/{checkpoint_id}/download"
+CHECKPOINT = "/v1/checkpoints/{checkpoint_id}"
+DOWNLOAD = f"{CHECKPOINT}/download"
 OPERATIONS = [
     (f"{method.upper()} {path}", operation)
     for path, operations in DESCRIBED["paths"].items()
@@ -61,6 +62,9 @@ def test_what_reads_a_body_says_how_it_refuses_one(name: str, operation: dict[st
 HEADERS = {
     ("/v1/runs", "post", "202"): {"Location", "Idempotent-Replay"},
     ("/v1/datasets", "post", "201"): {"Location", "Idempotent-Replay"},
+    ("/v1/checkpoints", "post", "201"): {"Location", "Idempotent-Replay"},
+    (f"{CHECKPOINT}/recalibrate", "post", "202"): {"Location", "Idempotent-Replay"},
+    (f"{CHECKPOINT}/revisions", "post", "202"): {"Location", "Idempotent-Replay"},
     ("/v1/runs", "post", "409"): {"Retry-After"},
     ("/v1/runs", "get", "405"): {"Allow"},
     ("/v1/runs", "get", "503"): {"Retry-After"},
