@@ -49,7 +49,7 @@ class _Metadata(BaseModel):
     step: Annotated[int, Field(ge=0, le=MAX_STEPS)]
     batches: Annotated[int, Field(ge=0, le=MAX_STEPS)] | None = None
     averaged: bool = False
-    frozen: dict[str, str] = {}
+    frozen: dict[str, Annotated[str, Field(pattern="^sha256:[0-9a-f]{64}$")]] = {}
     unknown_age: list[str] = []
     initial_share: Annotated[float, Field(ge=0, le=1)] | None = None
 

@@ -94,10 +94,11 @@ def own(tmp_path: Path, **about: Any) -> Path:
 
 def test_a_file_of_ours_says_how_it_was_trained(tmp_path: Path) -> None:
     told = {"unknown_age": ("1",), "initial_share": 0.0, "is_averaged": True}
-    found = open_foreign(own(tmp_path, **told, frozen={"1": "sha256:x"})).own
+    frozen = {"1": f"sha256:{'0' * 64}"}
+    found = open_foreign(own(tmp_path, **told, frozen=frozen)).own
     assert found is not None
     np.testing.assert_array_equal(found.scaling.shift, WINE.inputs.astype(np.float64).mean(0))
-    assert vars(found.history) == told | {"step": 70, "batches": 71, "frozen": {"1": "sha256:x"}}
+    assert vars(found.history) == told | {"step": 70, "batches": 71, "frozen": frozen}
 
 
 @pytest.mark.parametrize(
@@ -115,6 +116,9 @@ def test_a_file_of_ours_says_how_it_was_trained(tmp_path: Path) -> None:
         ("step", str(2**70)),
         ("batches", '"many"'),
         ("frozen", '["1"]'),
+        ("frozen", '{"1": "sha256:x"}'),
+        ("frozen", '{"1": "\\ud800"}'),
+        ("unknown_age", '["\\ud800"]'),
         ("unknown_age", "7"),
         ("averaged", '"yes"'),
         ("initial_share", "NaN"),
