@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load as tensors_of
 from torch import nn
 
-from model.checkpoint import Loaded
+from model.checkpoint import About, Loaded
 from model.data.scaling import Scaling
 from model.errors import ExportRefused, InputRefused
 from model.export.onnx_file import onnx
@@ -87,7 +87,8 @@ def made(make_spec, make_facts):
         rows = rows.astype(np.uint8) if images else rows
         scaling = Scaling.fit(spec.scaling, rows, images)
         network = built.eval().requires_grad_(False)
-        return Loaded(spec, facts, scaling, network, 16, 7, "sha256:statistics"), rows
+        about = About(spec, facts, scaling, 7)
+        return Loaded(spec, facts, scaling, network, 16, about, "sha256:statistics"), rows
 
     return make
 
