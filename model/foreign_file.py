@@ -24,6 +24,10 @@ MOST_HEADER_BYTES = 16 * 2**20  # parsed, it takes several times as much
 MOST_TENSORS = 8 * MAX_LAYERS  # no layer has more than five
 
 
+LayerName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.]{1,200}$")]
+Fingerprint = Annotated[str, Field(pattern="^sha256:[0-9a-f]{64}$")]
+
+
 @dataclass(frozen=True)
 class OwnWords:
     """What a checkpoint of ours says beside its tensors, as far as an import keeps it."""
@@ -49,8 +53,8 @@ class _Metadata(BaseModel):
     step: Annotated[int, Field(ge=0, le=MAX_STEPS)]
     batches: Annotated[int, Field(ge=0, le=MAX_STEPS)] | None = None
     averaged: bool = False
-    frozen: dict[str, Annotated[str, Field(pattern="^sha256:[0-9a-f]{64}$")]] = {}
-    unknown_age: list[str] = []
+    frozen: dict[LayerName, Fingerprint] = {}
+    unknown_age: list[LayerName] = []
     initial_share: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
