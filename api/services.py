@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 
 from api.admission import Admission
 from api.exports import Exports
+from api.figures import Figures
 from api.imports import Imports
 from api.intake import Intake
 from api.readiness import Readiness
@@ -37,6 +38,7 @@ class Services:
     intake: Intake
     predictions: Predictions
     exports: Exports
+    figures: Figures
     imports: Imports
     streams: Streams
     telemetry: Telemetry
@@ -83,6 +85,7 @@ async def opened(
             intake=Intake(settings, database, files),
             predictions=predictions,
             exports=Exports(database, files),
+            figures=Figures(),
             imports=Imports(settings, database, files, predictions),
             streams=Streams(database, settings.streams, stopping),
             telemetry=telemetry,

@@ -2,10 +2,11 @@
 
 from typing import Any, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from pydantic import Field
 from sqlalchemy import Connection
 
+from api import figures
 from api.bodies import StrictRoute
 from api.openapi import refusals
 from api.resources import Resource
@@ -16,6 +17,14 @@ from core import checkpoints, history, runs
 from core.history import History, Point
 
 router = APIRouter(prefix="/v1", tags=["statistics"], route_class=StrictRoute)
+
+_FIGURE: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "An SVG file.",
+        "content": {figures.MEDIA_TYPE: {"schema": {"type": "string"}}},
+    },
+    **refusals(404),
+}
 
 
 class Level(Resource):
@@ -97,6 +106,27 @@ async def get_checkpoint_history(checkpoint_id: CheckpointId, services: Given) -
     What was trained elsewhere has one point, or none.
     """
     return await _of_checkpoint(services, checkpoint_id)
+
+
+@router.get("/runs/{run_id}/statistics/history.svg", response_class=Response, responses=_FIGURE)
+async def draw_run_history(run_id: RunId, services: Given) -> Response:
+    """The history of a run as a figure: how far its statistics are from the training rows'."""
+    return await _drawn(services, await _of_run(services, run_id))
+
+
+@router.get(
+    "/checkpoints/{checkpoint_id}/statistics/history.svg",
+    response_class=Response,
+    responses=_FIGURE,
+)
+async def draw_checkpoint_history(checkpoint_id: CheckpointId, services: Given) -> Response:
+    """The history up to the step of a checkpoint as a figure."""
+    return await _drawn(services, await _of_checkpoint(services, checkpoint_id))
+
+
+async def _drawn(services: Services, told: StatisticsHistory) -> Response:
+    svg = await services.figures.history(told.model_dump())
+    return Response(svg, media_type=figures.MEDIA_TYPE)
 
 
 async def _of_run(services: Services, run_id: str) -> StatisticsHistory:

@@ -19,6 +19,7 @@ PATHS = [
     "/v1/checkpoints/{checkpoint}/revisions",
     "/v1/checkpoints/{checkpoint}/statistics",
     "/v1/checkpoints/{checkpoint}/statistics/history",
+    "/v1/checkpoints/{checkpoint}/statistics/history.svg",
     "/v1/checkpoints/{checkpoint}/diagnosis",
     "/v1/checkpoints/{checkpoint}/diff?with={checkpoint}",
     "/v1/operations",

@@ -2,6 +2,7 @@
 
 import math
 from typing import Any
+from xml.etree import ElementTree
 
 import httpx
 import pytest
@@ -89,6 +90,22 @@ def test_more_than_five_hundred_points_are_sampled_and_the_answer_says_so(
     assert (steps[0], steps[-1]) == (0, 600)
 
 
+def test_the_figure_shows_every_layer_and_says_of_which_run(
+    client: httpx.Client, scored: dict[str, Any], trained: dict[str, Any]
+) -> None:
+    run, checkpoint = scored["id"], scored["checkpoints"][-1]
+    for path in (f"runs/{run}", f"checkpoints/{checkpoint}"):
+        answer = client.get(f"/v1/{path}/statistics/history.svg")
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "image/svg+xml")
+        texts = "".join(ElementTree.fromstring(answer.content).itertext())
+        assert run.removeprefix("run_") in texts
+        assert "3 checkpoints" in texts
+    empty = client.get(f"/v1/runs/{trained['id']}/statistics/history.svg")
+    assert empty.status_code == 200
+    assert ElementTree.fromstring(empty.content).tag.endswith("svg")
+
+
+@pytest.mark.parametrize("ending", ["", ".svg"])
 @pytest.mark.parametrize(
     ("path", "reason"),
     [
@@ -96,6 +113,8 @@ def test_more_than_five_hundred_points_are_sampled_and_the_answer_says_so(
         (f"checkpoints/ckpt_{'0' * 32}", "CHECKPOINT_NOT_FOUND"),
     ],
 )
-def test_a_history_of_nothing_is_404(client: httpx.Client, path: str, reason: str) -> None:
-    answer = client.get(f"/v1/{path}/statistics/history")
+def test_a_history_of_nothing_is_404(
+    client: httpx.Client, path: str, reason: str, ending: str
+) -> None:
+    answer = client.get(f"/v1/{path}/statistics/history{ending}")
     assert (answer.status_code, answer.json()["reason"]) == (404, reason)
