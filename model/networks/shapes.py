@@ -2,16 +2,16 @@
 
 import torch
 from torch import nn
-from torch.func import functional_call
 
 Shape = tuple[int, ...]
 
 
 def input_shapes(network: nn.Module, row_shape: Shape) -> dict[str, Shape]:
-    """The shape that enters each module, found without computing a number.
+    """The shape that enters each module, found by sending one row of zeros through it.
 
-    Hooks stand on the modules for the time of the call, so hand in a network that nobody else
-    uses. In eval mode nothing in it changes.
+    Meta tensors would compute no number, but their first layer costs a process seconds: torch
+    then loads its compiler. Hooks stand on the modules for the time of the call, so hand in a
+    network that nobody else uses. In eval mode nothing in it changes.
 
     Args:
         row_shape: of one row of the network's input, the batch axis left out.
@@ -26,11 +26,10 @@ def input_shapes(network: nn.Module, row_shape: Shape) -> dict[str, Shape]:
         )
         for name, module in network.named_modules()
     ]
-    tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
-    nowhere = {name: tensor.detach().to("meta") for name, tensor in tensors.items()}
-    dtype = next((t.dtype for t in nowhere.values() if t.is_floating_point()), torch.float32)
+    like = next((t for t in network.parameters() if t.is_floating_point()), torch.empty(0))
     try:
-        functional_call(network, nowhere, torch.empty(1, *row_shape, dtype=dtype, device="meta"))
+        with torch.inference_mode():
+            network(torch.zeros(1, *row_shape, dtype=like.dtype, device=like.device))
     finally:
         for hook in hooks:
             hook.remove()

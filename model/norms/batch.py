@@ -4,6 +4,7 @@ Shape letters: N rows, C channels, * any positions (none, length, or height and 
 n = N times positions, the values that a channel has in one batch.
 """
 
+from functools import partial
 from math import sqrt
 
 import torch
@@ -78,11 +79,13 @@ class BatchNorm(nn.Module):
         self.momentum, self.eps = convention.momentum, convention.eps
         self.by_batch = False  # see model.statistics.modes, which sets it for a while
         affine = convention.affine
-        ones = torch.ones(num_features, device=device, dtype=dtype)
-        self.weight = nn.Parameter(ones) if affine else None
-        self.bias = nn.Parameter(torch.zeros_like(ones)) if affine else None
-        self.register_buffer("running_mean", torch.zeros_like(ones))
-        self.register_buffer(self.spread_name, torch.ones_like(ones))
+        # Not zeros_like: on the meta device it loads sympy, which takes a second.
+        ones = partial(torch.ones, num_features, device=device, dtype=dtype)
+        zeros = partial(torch.zeros, num_features, device=device, dtype=dtype)
+        self.weight = nn.Parameter(ones()) if affine else None
+        self.bias = nn.Parameter(zeros()) if affine else None
+        self.register_buffer("running_mean", zeros())
+        self.register_buffer(self.spread_name, ones())
         counter = torch.tensor(0, device=device, dtype=torch.long)
         self.register_buffer("num_batches_tracked", counter)
         # torch's kernel has one convention for training, and wants an eps to divide safely.

@@ -52,8 +52,9 @@ class GroupNorm(nn.Module):
         self.num_channels = num_channels
         self.groups, self.eps = convention.groups, convention.eps
         ones = torch.ones(num_channels, device=device, dtype=dtype)
+        zeros = torch.zeros(num_channels, device=device, dtype=dtype)
         self.weight = nn.Parameter(ones) if convention.affine else None
-        self.bias = nn.Parameter(torch.zeros_like(ones)) if convention.affine else None
+        self.bias = nn.Parameter(zeros) if convention.affine else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize every group of every row of x."""

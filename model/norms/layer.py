@@ -49,8 +49,9 @@ class LayerNorm(nn.Module):
         super().__init__()
         self.shape, self.eps = shape, convention.eps
         ones = torch.ones(shape, device=device, dtype=dtype)
+        zeros = torch.zeros(shape, device=device, dtype=dtype)
         self.weight = nn.Parameter(ones) if convention.affine else None
-        self.bias = nn.Parameter(torch.zeros_like(ones)) if convention.affine else None
+        self.bias = nn.Parameter(zeros) if convention.affine else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize every row of x."""
