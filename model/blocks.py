@@ -41,14 +41,20 @@ def chunk_rows(planned: Plan, item_bytes: int) -> int:
     return max(LEAST_CHUNK_ROWS, min(CHUNK_ROWS, fitting))
 
 
-def chunk_bytes(planned: Plan, item_bytes: int, rows: int) -> int:
-    """What the largest chunk of so many scored rows takes.
+def largest_chunk(rows: int, size: int) -> int:
+    """Rows of the largest chunk of `size` that scored rows are divided into.
 
     Args:
-        rows: of the part that is scored, of which at most 10,000 are.
+        rows: of the part that is scored, of which at most 10,000 are. A rest joins the last
+            chunk; fewer rows than `size` are one chunk.
     """
-    largest = min(2 * chunk_rows(planned, item_bytes) - 1, MOST_SCORED_ROWS, rows)
-    return LIVE_TENSORS * _widest(planned) * largest * item_bytes
+    rows = min(rows, MOST_SCORED_ROWS)
+    return rows - size * (max(1, rows // size) - 1)
+
+
+def scored_bytes(planned: Plan, item_bytes: int, rows: int) -> int:
+    """What passing so many rows through the network at once takes where no gradient is kept."""
+    return LIVE_TENSORS * _widest(planned) * rows * item_bytes
 
 
 def _widest(planned: Plan) -> int:

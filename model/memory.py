@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from math import prod
 
 from model.batches import Batches
-from model.blocks import LEAST_ROWS, chunk_bytes
+from model.blocks import (
+    LEAST_ROWS,
+    MOST_SCORED_ROWS,
+    chunk_rows,
+    largest_chunk,
+    scored_bytes,
+)
 from model.data.dataset import Facts
 from model.data.split import Sizes
 from model.sizes import Plan
@@ -21,8 +27,8 @@ class Memory:
     parameters: int  # weights and running statistics, and the copies that training keeps
     gradients: int  # one per parameter
     optimizer: int  # momentum: one per parameter; Adam: two
-    #: Of the largest batch, of the fewest rows that are evaluated at once, or of the chunk whose
-    #: own statistics a checkpoint is compared with: whichever is most.
+    #: Of the largest batch, of the fewest rows that are evaluated at once, or of the most rows
+    #: that a checkpoint is scored on at once: whichever takes most.
     activations: int
     data: int  # all rows and targets, and the training rows in the epoch's order
 
@@ -43,17 +49,25 @@ def estimate(spec: RunSpec, facts: Facts, plan: Plan, batches: Batches, rows: Si
         optimizer=_slots(spec) * plan.parameters * item,
         activations=max(
             plan.activations_per_row * max(batches.largest, LEAST_ROWS) * item,
-            _chunk(plan, item, rows),
+            scored_bytes(plan, item, _scored_at_once(spec, plan, rows)),
         ),
         data=(facts.rows + rows.train) * row,
     )
 
 
-def _chunk(plan: Plan, item: int, rows: Sizes) -> int:
-    """Of the training rows, or of the test rows where they are more."""
-    if not any(isinstance(layer.norm, BatchNorm) for layer in plan.walk()):
-        return 0
-    return chunk_bytes(plan, item, max(rows.train, rows.test))
+def _scored_at_once(spec: RunSpec, plan: Plan, rows: Sizes) -> int:
+    """The most rows that pass through the network at once when a checkpoint is scored.
+
+    Held-out rows pass in chunks. Where there are batch norms they pass in batches of the
+    training size, too, and a batch and all chunks of the training rows are compared.
+    """
+    held_out = rows.test or rows.validation or rows.train
+    size = chunk_rows(plan, item_bytes(spec))
+    passes = [largest_chunk(held_out, size)]
+    if any(isinstance(layer.norm, BatchNorm) for layer in plan.walk()):
+        passes += [largest_chunk(held_out, spec.batch_size), largest_chunk(rows.train, size)]
+        passes += [min(spec.batch_size, MOST_SCORED_ROWS)]
+    return max(passes)
 
 
 def item_bytes(spec: RunSpec) -> int:

@@ -41,7 +41,7 @@ class Memory(Resource):
     optimizer: int = Field(description="Its state.")
     activations: int = Field(
         description="Of the largest batch, of the fewest rows that are evaluated at once, or of "
-        "the rows whose own statistics a checkpoint is compared with: whichever is most."
+        "the most rows that a checkpoint is scored on at once: whichever takes most."
     )
     data: int = Field(description="Rows and targets.")
 

@@ -1,8 +1,10 @@
 import pytest
+import torch
 
-from model.blocks import LIVE_TENSORS, block_rows, chunk_bytes, chunk_rows
+from model.blocks import LIVE_TENSORS, block_rows, chunk_rows, largest_chunk, scored_bytes
 from model.plan import plan
 from model.sizes import Plan
+from model.statistics.chunks import choose_rows, chunks
 
 
 @pytest.mark.parametrize(
@@ -45,10 +47,15 @@ def test_a_chunk_has_1000_rows_or_what_fits(make_spec, make_facts, side, item_by
     assert chunk_rows(planned, item_bytes) == expected
 
 
-@pytest.mark.parametrize(
-    ("rows", "largest"), [(50, 50), (1500, 1500), (1999, 1999), (9000, 1999), (10**6, 1999)]
-)
-def test_the_largest_chunk_has_merged_what_was_left(make_spec, make_facts, rows, largest):
-    planned = plan(make_spec({"kind": "mlp", "hidden": [300]}, norm="batch"), make_facts())
+@pytest.mark.parametrize("rows", [1, 50, 1000, 1500, 1999, 2000, 9001, 10_000, 30_000])
+@pytest.mark.parametrize("size", [1, 32, 1000, 20_000])
+def test_the_largest_chunk_is_that_of_the_rows_that_are_chosen(rows, size):
+    chosen = choose_rows(rows, torch.Generator().manual_seed(0))
 
-    assert chunk_bytes(planned, 4, rows) == LIVE_TENSORS * 300 * largest * 4
+    assert largest_chunk(rows, size) == max(map(len, chunks(chosen, size)))
+
+
+def test_rows_without_gradients_take_a_few_of_the_widest_tensors(make_spec, make_facts):
+    planned = plan(make_spec({"kind": "mlp", "hidden": [50, 300]}, norm="batch"), make_facts())
+
+    assert scored_bytes(planned, 4, 20) == LIVE_TENSORS * 300 * 20 * 4

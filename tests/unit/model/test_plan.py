@@ -69,14 +69,41 @@ def test_memory_counts_each_purpose(checked):
     assert double.total == 2 * single.total
 
 
-def test_activations_are_of_a_batch_or_of_the_chunk_that_is_scored_whichever_is_more(checked):
-    network = {"kind": "mlp", "hidden": [100]}
-    few, many = (checked(network, batch_size=size, norm="batch").memory for size in (32, 1400))
-    without = checked(network, batch_size=32).memory
+WIDEST = 100  # units of the default mlp, which digits train with 1438 rows and test with 359
 
-    assert without.activations == 4 * 32 * (64 + 2 * 100 + 10)
-    assert few.activations == 4 * LIVE_TENSORS * 100 * 1438
-    assert many.activations == max(few.activations, 4 * 1400 * (64 + 3 * 100 + 10))
+
+@pytest.mark.parametrize(
+    ("norm", "rows", "split", "batch_size", "scored"),
+    [
+        ("batch", 1797, {}, 32, 1438),  # the training rows, one chunk
+        ("batch", 2499, {}, 32, 1999),  # 1999 of them, the rest of 999 merged
+        ("batch", 60_000, {}, 32, 1000),  # 10,000 of 48,000, in ten chunks
+        ("batch", 14_999, {"test": 0.1}, 32, 1500),  # ten chunks to train, one to test
+        ("batch", 60_000, {}, 7000, 10_000),  # 10,000 test rows in batches of training
+        ("batch", 1000, {"test": 0.0, "validation": 0.9}, 32, 900),
+        ("none", 1797, {}, 32, 359),
+        ("layer", 1797, {"test": 0.0}, 32, 1797),
+        ("group", 14_999, {}, 32, 1000),
+    ],
+    ids=str,
+)
+def test_activations_are_of_the_most_rows_that_are_scored_at_once(
+    checked, make_facts, norm, rows, split, batch_size, scored
+):
+    asked = {"kind": "group", "groups": 4} if norm == "group" else norm
+    memory = checked(
+        facts=make_facts(rows=rows), norm=asked, split=split, batch_size=batch_size
+    ).memory
+
+    assert memory.activations == 4 * LIVE_TENSORS * WIDEST * scored
+
+
+def test_activations_are_of_the_largest_batch_where_it_takes_more(checked):
+    deep = {"kind": "mlp", "hidden": [100] * 8}
+
+    memory = checked(deep, norm="batch", batch_size=1400, tail="drop").memory
+
+    assert memory.activations == 4 * 1400 * (64 + 3 * 8 * 100 + 10)
 
 
 def test_plain_sgd_keeps_nothing_and_momentum_one_value_a_parameter(checked):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from model.blocks import LIVE_TENSORS
 from model.checkpoint import About, Loaded, assembled
 from model.data.builtin import build
 from model.plan import Limits, check
@@ -55,6 +56,31 @@ def test_the_population_is_that_of_the_training_rows() -> None:
     first = told["layers"][0]
     expected = np.exp(np.log(hidden.var(0).numpy()).mean())
     assert first["variance"]["population"] == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("fields", "rows"),
+    [
+        ({}, 1438),  # the training rows, compared with
+        ({"norm": "none"}, 359),
+        ({"split": {"test": 0.5}, "batch_size": 300}, 899),
+        ({"split": {"test": 0.8}, "batch_size": 300}, 1438),
+        ({"split": {"test": 0.0}, "norm": "layer"}, 1797),
+    ],
+    ids=str,
+)
+def test_as_many_rows_pass_at_once_as_the_memory_of_a_run_counts(
+    fields: dict[str, Any], rows: int
+) -> None:
+    loaded, arrays = trained(**fields)
+    passed: list[int] = []
+    loaded.network.register_forward_pre_hook(lambda _, args: passed.append(len(args[0])))
+
+    scoring(loaded, arrays).score(loaded)
+
+    assert max(passed) == rows
+    memory = check(loaded.spec, DIGITS.facts, Limits(10**12, 10**15)).memory
+    assert memory.activations == 4 * LIVE_TENSORS * 64 * rows  # a row itself is the widest
 
 
 def test_lagging_statistics_are_found_with_both_numbers() -> None:
