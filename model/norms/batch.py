@@ -32,10 +32,12 @@ class BatchNorm(nn.Module):
     load must never read a deviation as a variance. With momentum None the share of the newest
     batch is 1 / num_batches_tracked, so that the running values are plain averages.
 
+    A batch is counted once. Inside a backward pass, where activation checkpointing
+    (`torch.utils.checkpoint`) computes again what it did not keep, training mode gives the
+    bits that it gave before and moves nothing.
+
     Evaluation mode puts the running values in place of the batch's and moves nothing, so a
-    row gets the same answer alone or in company, up to rounding. A forward pass that runs inside
-    a backward pass computes activations that were not kept, and its batch has been counted: it
-    normalizes the same and moves nothing. With `by_batch` set it gives
+    row gets the same answer alone or in company, up to rounding. With `by_batch` set it gives
     training mode's answer instead, still moving nothing: what a probe compares with.
 
     Args:
@@ -206,5 +208,8 @@ class BatchNorm(nn.Module):
 
 
 def _is_recomputed() -> bool:
-    """Whether this runs inside a backward pass, as `torch.utils.checkpoint` does it."""
+    """Whether this thread is in a backward pass, from where `torch.utils.checkpoint` comes here.
+
+    Torch has no public word for it; its own sharding and module tracking ask the same.
+    """
     return torch._C._current_graph_task_id() != -1

@@ -1,5 +1,7 @@
 import copy
 import itertools
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -368,15 +370,16 @@ def test_printing_names_the_convention():
     )
 
 
-CONVENTIONS = {
+RECOMPUTED = {
     "kernel": {},
     "cumulative": {"momentum": None},
     "deviation": {"running": "deviation"},
     "unbiased": {"normalize": "unbiased"},
+    "cumulative deviation": {"running": "deviation", "momentum": None},
 }
 
 
-@pytest.mark.parametrize("convention", CONVENTIONS.values(), ids=CONVENTIONS)
+@pytest.mark.parametrize("convention", RECOMPUTED.values(), ids=RECOMPUTED)
 @pytest.mark.parametrize("nested", [False, True], ids=["plain", "nested"])
 @pytest.mark.parametrize("reentrant", [True, False], ids=["reentrant", "not reentrant"])
 def test_a_batch_whose_activations_are_computed_again_is_counted_once(
@@ -402,11 +405,45 @@ def test_a_batch_whose_activations_are_computed_again_is_counted_once(
         assert torch.equal(recomputed.state_dict()[name], one), name
 
 
-def test_accumulated_gradients_count_every_part_of_a_batch_once():
-    ours, theirs = norm(), TORCH[2](5)
+@pytest.mark.parametrize("momentum", [0.1, None])
+@pytest.mark.parametrize("reentrant", [True, False, None], ids=["reentrant", "not", "kept"])
+def test_accumulated_gradients_count_every_part_of_a_batch_once(reentrant, momentum):
+    ours, theirs = norm(momentum=momentum), nn.BatchNorm1d(5, momentum=momentum)
     for seed in range(4):
-        for layer in (ours, theirs):
-            layer(draw((6, 5), seed)).sum().backward()
+        x = draw((6, 5), seed).requires_grad_()
+        y = ours(x) if reentrant is None else checkpoint(ours, x, use_reentrant=reentrant)
+        y.backward(draw(x.shape, 9))
+        theirs(x).backward(draw(x.shape, 9))
+
     assert ours.num_batches_tracked == 4
-    torch.testing.assert_close(ours.running_mean, theirs.running_mean)
-    torch.testing.assert_close(ours.running_var, theirs.running_var)
+    torch.testing.assert_close(ours.state_dict(), theirs.state_dict(), rtol=0, atol=0)
+    torch.testing.assert_close(ours.weight.grad, theirs.weight.grad)
+
+
+def test_checkpoints_so_deep_that_torch_changes_threads_count_a_batch_once():
+    layer, threads = norm(), set()
+
+    def once(x, depth):
+        if depth:
+            return checkpoint(once, x, depth - 1, use_reentrant=True)
+        threads.add(threading.get_ident())
+        return layer(x)
+
+    once(draw((6, 5)).requires_grad_(), 70).sum().backward()  # from 60 on, another thread
+
+    assert len(threads) == 2
+    assert layer.num_batches_tracked == 1
+
+
+def test_another_thread_s_batch_counts_during_a_backward_pass():
+    layer, x = norm(), draw((6, 5)).requires_grad_()
+
+    with ThreadPoolExecutor(1) as pool:
+
+        def train_elsewhere(_):
+            pool.submit(layer, draw((6, 5), 1)).result()
+
+        x.register_hook(train_elsewhere)
+        x.sum().backward()
+
+    assert layer.num_batches_tracked == 1
