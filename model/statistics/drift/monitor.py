@@ -1,12 +1,13 @@
-"""Watches the predictions of a network for inputs that differ from its training statistics."""
+"""Watches predictions for inputs that differ from a network's training statistics."""
 
 import threading
 import time
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from model.statistics.drift.blocks import Blocks
 from model.statistics.drift.budget import Budget
@@ -15,6 +16,7 @@ from model.statistics.drift.rows import Sums, positions
 from model.statistics.drift.scores import Reference
 from model.statistics.drift.state import DriftState, judged
 from model.statistics.drift.thresholds import SMALLEST, Thresholds
+from model.statistics.drift.units import Units
 
 #: Passes wait until so many are summed at once: a few tensor operations for all of them.
 MOST_WAITING = 64
@@ -23,16 +25,18 @@ UNCALIBRATED_ROWS = 4 * SMALLEST  # window of a network without thresholds
 SHARE = 0.01  # of the time, for watching
 PASS_SECONDS = 10e-6  # to note a pass, measured; and as much for each of its points
 
+_UNWATCHED = nullcontext()
+
 
 class Monitor:
-    """A rolling window over the predictions of one network.
+    """A rolling window over the predictions of one network, wherever that is in memory.
 
-    A prediction leaves the tensors that passed through it; they are summed together when some
-    hundred wait, when they hold MOST_WAITING_BYTES, or when someone asks for the state. What
-    the window keeps of a row is a share of a block's sums. Any thread may predict and ask.
+    A prediction leaves the tensors that passed through the network; they are summed together
+    when some hundred wait, when they hold MOST_WAITING_BYTES, or when someone asks for the
+    state. What the window keeps of a row is a share of a block's sums. The network may leave
+    memory and come back, folded or not: the window stays. Any thread may predict and ask.
 
     Args:
-        network: in eval mode; watched until `close`.
         references: one per point of the network.
         thresholds: of this network with these references.
         classes: outputs of a classifier, whose predicted classes are counted; 0 for others.
@@ -41,44 +45,44 @@ class Monitor:
 
     def __init__(
         self,
-        network: nn.Module,
         references: tuple[Reference, ...],
         thresholds: Thresholds,
         classes: int,
         share: float = SHARE,
     ) -> None:
-        self._probe = Probe(network)
         self._references, self._thresholds, self._classes = references, thresholds, classes
         most_rows = max(thresholds.sizes, default=UNCALIBRATED_ROWS)
         self._blocks = Blocks(most_rows, sum(len(r.mean) for r in references), classes)
         self._positions = [1] * len(references)
+        self._units: tuple[Units, ...] = ()  # in which the tensors that wait have passed
         self._waiting: list[tuple[Pass, int]] = []
         self._waiting_bytes = 0
         self._lock = threading.Lock()
         self._budget = Budget(share)
         self._pass_seconds = PASS_SECONDS * (1 + len(references))
 
-    def close(self) -> None:
-        """Leave the network as it was."""
-        self._probe.close()
-
-    def watching(self, rows: int) -> "Watching":
-        """Count the predictions that this thread makes inside a `with`.
+    def watching(self, probe: Probe, rows: int) -> AbstractContextManager[None]:
+        """Count the predictions that this thread makes inside a `with`, if there is time for it.
 
         Args:
+            probe: of the network, at the points of the references.
             rows: how many are asked for. Rows that pass after so many are padding.
         """
-        return Watching(self, self._probe, rows)
+        if self._budget.is_open(time.perf_counter()):
+            return Watching(self, probe, rows)
+        return _UNWATCHED
 
-    def has_time(self) -> bool:
-        """Whether the next prediction is watched."""
-        return self._budget.is_open(time.perf_counter())
+    def add(self, seen: Pass, asked: int, probe: Probe) -> None:
+        """Count the first `asked` rows of a forward pass.
 
-    def add(self, seen: Pass, asked: int) -> None:
-        """Count the first `asked` rows of a forward pass."""
+        Raises:
+            ValueError: the probe's points are not those of the references.
+        """
         started = time.perf_counter()
         num_bytes = sum(x.nbytes for x in seen.values())
         with self._lock:
+            if probe.units is not self._units:
+                self._turn_to(probe)
             self._waiting.append((seen, asked))
             self._waiting_bytes += num_bytes
             if len(self._waiting) >= MOST_WAITING or self._waiting_bytes >= MOST_WAITING_BYTES:
@@ -114,6 +118,15 @@ class Monitor:
         sizes = self._thresholds.sizes
         return max((size for size in sizes if size <= rows), default=0) if sizes else rows
 
+    def _turn_to(self, probe: Probe) -> None:
+        """Read the tensors of another probe from here on."""
+        expected = [reference.name for reference in self._references]
+        names = [point.name for point in probe.points]
+        if names != expected:
+            raise ValueError(f"expected a network that is watched at {expected}, not at {names}")
+        self._sum_waiting()
+        self._units = probe.units
+
     def _sum_waiting(self) -> None:
         if not self._waiting:
             return
@@ -137,8 +150,9 @@ class Monitor:
     def _sums(self, passes: list[Pass], index: int, kept: Tensor) -> Sums:
         x = _stacked(passes, index, kept)
         self._positions[index] = positions(x)
-        sums = Sums.of_rows(x, self._references[index].mean.to(x.device))
-        return Sums(sums.first.cpu(), sums.second.cpu())
+        units, reference = self._units[index], self._references[index]
+        sums = Sums.of_rows(x, units.of(reference.mean).to(x.device))
+        return Sums(sums.first.cpu(), sums.second.cpu()).divided(units.scale)
 
     def _predicted(self, answers: Tensor) -> Tensor:
         """1 at the largest logit of each row, (rows, classes); nothing where one is not finite."""
@@ -164,16 +178,14 @@ class Watching:
         rows: asked for; those that pass after so many are padding.
     """
 
-    __slots__ = ("_before", "_left", "_listens", "_monitor", "_probe")
+    __slots__ = ("_before", "_left", "_monitor", "_probe")
 
     def __init__(self, monitor: Monitor, probe: Probe, rows: int) -> None:
         self._monitor, self._probe, self._left = monitor, probe, rows
         self._before: Listener | None = None
-        self._listens = monitor.has_time()
 
     def __enter__(self) -> None:
-        if self._listens:
-            self._before = self._probe.listen(self._take)
+        self._before = self._probe.listen(self._take)
 
     def __exit__(
         self,
@@ -181,14 +193,13 @@ class Watching:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._listens:
-            self._probe.listen(self._before)
+        self._probe.listen(self._before)
 
     def _take(self, seen: Pass) -> None:
         asked = min(self._left, seen[ANSWER].shape[0])
         self._left -= asked
         if asked:
-            self._monitor.add(seen, asked)
+            self._monitor.add(seen, asked, self._probe)
 
 
 def _stacked(passes: list[Pass], index: int, kept: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """What enters the norm layers of a network while it answers as always.
 
-Shape letters: N rows, C channels, * any positions. Knows nothing of scores or windows.
+Shape letters: N rows, C channels, * any positions. Knows nothing of windows.
 """
 
 import threading
@@ -11,6 +11,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from model.norms.batch import BatchNorm
+from model.statistics.drift.units import units_of
 
 #: The network's answers, noted beside the points of a pass.
 ANSWER = -1
@@ -50,28 +51,33 @@ def points(network: nn.Module) -> tuple[Point, ...]:
 class Probe:
     """Notes the tensors at the points of a network, in the threads that ask for it.
 
-    Every watched layer gets a subclass of its class that notes a tensor and computes what it
-    did. A hook of torch would do the same, but takes each call off the fast path: measured,
-    4 microseconds a layer, where a small prediction has 175 for everything. The tensors noted
-    are the ones that pass, not copies.
+    While some thread listens, every watched layer has a subclass of its class that notes a
+    tensor and computes what it did; otherwise it has its own, and a probe costs nothing. A hook
+    of torch would do the same, but takes each call off the fast path: measured, 4 microseconds
+    a layer, where a small prediction has 175 for everything. The tensors noted are the ones
+    that pass, not copies. Any number of listeners share a probe.
 
     Args:
-        network: whose layers are watched until `close`. One probe at a time.
+        network: whose layers are watched. One probe at a time listens to it.
+        as_trained: what the network was folded from. The points are those of this one; where
+            a norm was folded, what passes is its input in other `units`.
     """
 
-    def __init__(self, network: nn.Module) -> None:
-        self.points = points(network)
+    def __init__(self, network: nn.Module, as_trained: nn.Module | None = None) -> None:
+        whole = network if as_trained is None else as_trained
+        self.points = points(whole)
+        self.units = units_of(network, whole, (point.name for point in self.points))
         self._here = _Here()
-        self._watched: list[tuple[nn.Module, type[nn.Module]]] = []
-        for index, point in enumerate(self.points):
-            self._watch(network.get_submodule(point.name), index, point.side)
-        self._watch(network, ANSWER, "output")
-
-    def close(self) -> None:
-        """Give every layer its own class back."""
-        while self._watched:
-            module, own = self._watched.pop()
-            module.__class__ = own
+        self._lock = threading.Lock()
+        self._threads = 0  # that listen
+        places = ((network.get_submodule(point.name), point.side) for point in self.points)
+        self._layers = [
+            *(
+                _Layer(module, index, side, self._here)
+                for index, (module, side) in enumerate(places)
+            ),
+            _Layer(network, ANSWER, "output", self._here),
+        ]
 
     def listen(self, take: Listener | None) -> Listener | None:
         """Hand every forward pass of this thread to `take` as soon as it is through.
@@ -84,12 +90,16 @@ class Probe:
         """
         before = self._here.take
         self._here.take, self._here.seen = take, {}
+        if (before is None) != (take is None):
+            self._count(1 if before is None else -1)
         return before
 
-    def _watch(self, module: nn.Module, index: int, side: str) -> None:
-        own = type(module)
-        self._watched.append((module, own))
-        module.__class__ = _noting(own, index, side, self._here)
+    def _count(self, more: int) -> None:
+        with self._lock:
+            before, self._threads = self._threads, self._threads + more
+            if not (before and self._threads):  # the first has come, or the last has gone
+                for layer in self._layers:
+                    layer.note(self._threads > 0)
 
 
 class _Here(threading.local):
@@ -107,6 +117,18 @@ class _Here(threading.local):
         if index == ANSWER:
             seen, self.seen = self.seen, {}
             self.take(seen)
+
+
+class _Layer:
+    """A watched layer with its own class and with one that notes."""
+
+    def __init__(self, module: nn.Module, index: int, side: str, here: _Here) -> None:
+        self._module, self._own = module, type(module)
+        self._noting = _noting(self._own, index, side, here)
+
+    def note(self, does: bool) -> None:
+        """Give the layer the one class or the other; past torch's own setter, which is slow."""
+        object.__setattr__(self._module, "__class__", self._noting if does else self._own)
 
 
 def _noting(own: type[Any], index: int, side: str, here: _Here) -> type[Any]:

@@ -41,6 +41,10 @@ class Sums:
         distance = wide.flatten(2) - mean[:, None]
         return cls(distance.sum(2), distance.square().sum(2))
 
+    def divided(self, scale: Tensor) -> "Sums":
+        """The sums of the same distances in units of `scale`, which may be negative, (C,)."""
+        return Sums(self.first / scale, self.second / scale.square())
+
     def moments(self, count: int) -> tuple[Tensor, Tensor]:
         """Offset of the mean from the reference, and the unbiased variance; each (..., C).
 

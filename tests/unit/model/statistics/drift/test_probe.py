@@ -1,6 +1,7 @@
 """Probing changes nothing, and gathers exactly what enters the norms."""
 
 import copy
+import threading
 
 import pytest
 import torch
@@ -9,6 +10,10 @@ from torch import nn
 from model.norms.batch import BatchNorm
 from model.statistics.drift.probe import ANSWER, Probe, points
 from model.statistics.drift.reference import recorded, reference, running
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
 
 
 def hooked(network: nn.Module, names: list[str], x: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -29,7 +34,7 @@ def hooked(network: nn.Module, names: list[str], x: torch.Tensor) -> dict[str, t
 @pytest.mark.parametrize("norm", ["batch", "none", "layer", {"kind": "batch", "eps": 0}])
 def test_probing_changes_no_bit(make_network, norm) -> None:
     network = make_network(norm=norm)
-    x = torch.randn(9, 6, generator=torch.Generator().manual_seed(1))
+    x = torch.randn(9, 6, generator=seeded(1))
     plain = network(x)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     modes = [module.training for module in network.modules()]
@@ -39,7 +44,7 @@ def test_probing_changes_no_bit(make_network, norm) -> None:
     passes = []
     probe.listen(passes.append)
     assert torch.equal(network(x), plain)
-    probe.close()
+    probe.listen(None)
     assert len(passes) == 1
     assert torch.equal(passes[0][ANSWER], plain)
     assert torch.equal(torch.get_rng_state(), random_state)
@@ -52,32 +57,84 @@ def test_probing_changes_no_bit(make_network, norm) -> None:
 
 def test_what_passes_is_what_hooks_see(make_network, image_layers) -> None:
     network = make_network((3, 5, 5), image_layers)
-    x = torch.randn(4, 3, 5, 5, generator=torch.Generator().manual_seed(2))
+    x = torch.randn(4, 3, 5, 5, generator=seeded(2))
     names = [name for name, module in network.named_modules() if isinstance(module, BatchNorm)]
     expected = hooked(network, names, x)
     probe, passes = Probe(network), []
     probe.listen(passes.append)
     network(x)
-    probe.close()
+    probe.listen(None)
     assert [point.name for point in probe.points] == names == ["1", "3.branch.1"]
     for index, name in enumerate(names):
         assert torch.equal(passes[0][index], expected[name])
 
 
-def test_nobody_listens_unless_asked_and_a_copy_is_a_network_of_its_own(make_network) -> None:
+def test_a_network_has_its_own_classes_while_nobody_listens(make_network) -> None:
+    network, x = make_network(), torch.ones(2, 6)
+    own = [type(module) for module in network.modules()]
+    probe, passes = Probe(network), []
+    network(x)
+    assert [type(module) for module in network.modules()] == own
+    with pytest.raises(ValueError, match="channels"):
+        listened(probe, passes.append, lambda: network[1](torch.ones(2, 5)))
+    assert [type(module) for module in network.modules()] == own
+    listened(probe, passes.append, lambda: network(x))
+    assert len(passes) == 1
+    assert [type(module) for module in network.modules()] == own
+
+
+def listened(probe: Probe, take, predict) -> None:
+    probe.listen(take)
+    try:
+        predict()
+    finally:
+        probe.listen(None)
+
+
+def test_threads_listen_for_themselves_and_the_last_leaves_the_network_as_it_was(
+    make_network,
+) -> None:
     network = make_network()
-    probe = Probe(network)
+    own = [type(module) for module in network.modules()]
+    probe, rows = Probe(network), torch.randn(6, 400, 2, 6, generator=seeded(9))
+    passes = [[] for _ in rows]
+
+    def predict(mine: int) -> None:
+        for x in rows[mine]:
+            if mine < 4:
+                listened(probe, passes[mine].append, lambda x=x: network(x))
+            else:
+                network(x)
+
+    threads = [threading.Thread(target=predict, args=(mine,)) for mine in range(len(rows))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [len(seen) for seen in passes] == [400] * 4 + [0, 0]
+    assert [type(module) for module in network.modules()] == own
+    for mine in range(4):
+        for x, seen in zip(rows[mine], passes[mine], strict=True):
+            assert seen.keys() == {ANSWER, 0, 1}
+            assert torch.equal(seen[0], network[0](x))
+
+
+def test_a_copy_is_a_network_of_its_own(make_network) -> None:
+    network, x = make_network(), torch.ones(2, 6)
+    probe, passes = Probe(network), []
+    probe.listen(passes.append)
     twin = copy.deepcopy(network)
     twin[0].weight.zero_()
-    x = torch.ones(2, 6)
-    assert not torch.equal(twin(x), network(x))
-    probe.close()
+    answers = network(x)
+    probe.listen(None)
+    assert not torch.equal(twin(x), answers)
+    assert len(passes) == 1
 
 
 def test_networks_without_batch_norm_are_watched_where_their_twins_norms_stand(
     make_network, image_layers
 ) -> None:
-    x = torch.randn(5, 6, generator=torch.Generator().manual_seed(3))
+    x = torch.randn(5, 6, generator=seeded(3))
     plain = make_network(norm="none")
     assert [(point.name, point.side) for point in points(plain)] == [
         ("0", "output"),
@@ -88,7 +145,7 @@ def test_networks_without_batch_norm_are_watched_where_their_twins_norms_stand(
     probe, passes = Probe(plain), []
     probe.listen(passes.append)
     plain(x)
-    probe.close()
+    probe.listen(None)
     expected = hooked(plain, ["1", "3"], x)
     assert torch.equal(passes[0][0], expected["1"])
     assert torch.equal(passes[0][1], expected["3"])
@@ -110,7 +167,7 @@ def test_recorded_references_are_the_moments_of_all_rows_whatever_the_blocks(
     make_network, image_layers
 ) -> None:
     network = make_network((3, 5, 5), image_layers, norm="none").train()
-    x = torch.randn(50, 3, 5, 5, generator=torch.Generator().manual_seed(4)) + 3
+    x = torch.randn(50, 3, 5, 5, generator=seeded(4)) + 3
     names = [point.name for point in points(network)]
     values = network[0](x).double()
     expected = values.mean((0, 2, 3)), values.var((0, 2, 3))
@@ -124,7 +181,7 @@ def test_recorded_references_are_the_moments_of_all_rows_whatever_the_blocks(
 
 def test_recording_at_norms_equals_what_enters_them_in_eval_mode(make_network) -> None:
     network = make_network()
-    x = torch.randn(80, 6, generator=torch.Generator().manual_seed(5))
+    x = torch.randn(80, 6, generator=seeded(5))
     entering = hooked(network, ["1", "4"], x)
     for one in recorded(network, x, 32):
         torch.testing.assert_close(
