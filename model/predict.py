@@ -1,12 +1,19 @@
 """Raw rows in, logits out: eval mode, inference mode, the scaling of the training split."""
 
+from copy import deepcopy
+
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from model.blocks import LEAST_ROWS
 from model.checkpoint import Loaded
-from model.errors import InputRefused
+from model.errors import FoldRefused, InputRefused
+from model.networks.comparison import Comparison, checked
+from model.networks.fold import Folded, fold
+from model.statistics.drift.probe import Probe
+from model.statistics.drift.reference import running
+from model.statistics.drift.units import refuse_hidden
 
 
 class Predictor:
@@ -15,12 +22,45 @@ class Predictor:
     A row's logits do not depend on its neighbours. Matrix kernels may sum a very small
     batch in another order, so fewer than 8 rows are padded to 8: alone and in company a
     row then takes the same path.
+
+    With calibration rows, batch norm is folded into the layers before it, if the rows are then
+    answered as near to float64 as `model.networks.comparison` wants, and if the input of every
+    norm can still be told; otherwise the network answers as trained.
+
+    Args:
+        loaded: left as it is.
+        calibration_rows: raw, as `logits` takes them.
+
+    Attributes:
+        loaded: the checkpoint, its network as trained: what inspection reads.
+        network: what answers.
+        folded, comparison: what became of the norms, and how near the answers are; None where
+            the network as trained answers.
+        refusal: why it does, in words; None where nothing was refused.
     """
 
-    def __init__(self, loaded: Loaded) -> None:
+    def __init__(
+        self, loaded: Loaded, calibration_rows: npt.NDArray[np.generic] | None = None
+    ) -> None:
         self.loaded = loaded
+        self.network = loaded.network
+        self.folded: Folded | None = None
+        self.comparison: Comparison | None = None
+        self.refusal: str | None = None
+        self._probe: Probe | None = None
         self._type = np.float64 if loaded.spec.precision == "float64" else np.float32
         self._device = next(loaded.network.parameters()).device
+        if calibration_rows is not None:
+            self._try_fold(calibration_rows)
+
+    def watch(self) -> Probe:
+        """The probe of the network that answers, made when it is first asked for.
+
+        For the thread that predicts. A network that nobody watches has none, and pays nothing.
+        """
+        if self._probe is None:
+            self._probe = Probe(self.network, self.loaded.network)
+        return self._probe
 
     def logits(self, rows: npt.NDArray[np.generic]) -> npt.NDArray[np.float32 | np.float64]:
         """One row of logits (or predicted numbers) for each input row.
@@ -38,6 +78,21 @@ class Predictor:
         with torch.inference_mode():
             blocks = [self._block(block) for block in inputs.split(self.loaded.block_rows)]
         return np.concatenate(blocks)
+
+    def _try_fold(self, rows: npt.NDArray[np.generic]) -> None:
+        try:
+            self._fold(self._scaled(self._checked(rows)))
+        except (FoldRefused, InputRefused) as refused:
+            self.refusal = refused.message
+
+    def _fold(self, inputs: torch.Tensor) -> None:
+        as_trained = deepcopy(self.loaded.network).cpu()
+        folded = fold(as_trained, self.loaded.facts.input_shape)
+        if not folded.in_layers:
+            return
+        refuse_hidden(folded, as_trained, running(as_trained))
+        self.comparison = checked(folded.network, as_trained, inputs, self.loaded.block_rows)
+        self.folded, self.network = folded, folded.network.to(self._device)
 
     def _checked(self, rows: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
         shape = self.loaded.facts.input_shape
@@ -66,7 +121,7 @@ class Predictor:
             if padding > 0
             else inputs
         )
-        logits = self.loaded.network(padded.to(self._device))
+        logits = self.network(padded.to(self._device))
         answer: npt.NDArray[np.float32 | np.float64] = logits[: len(inputs)].cpu().numpy()
         return answer
 
