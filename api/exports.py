@@ -7,10 +7,12 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from api.calibration_rows import calibration_rows
 from api.stored import load
 from core import datasets
 from core.checkpoints import Checkpoint
 from core.database import Database
+from core.datasets import Dataset
 from core.files import FileStore
 from model.checkpoint import Loaded
 from model.export.exported import Exported
@@ -19,7 +21,6 @@ from model.export.safetensors_file import safetensors_folded
 
 Format = Literal["onnx", "safetensors_folded"]
 
-CALIBRATION_ROWS = 256  # evenly over the dataset, so that a sorted file gives every class
 _WRITERS: dict[Format, Callable[[Loaded, npt.NDArray[np.generic]], Exported]] = {
     "onnx": onnx,
     "safetensors_folded": safetensors_folded,
@@ -44,11 +45,7 @@ class Exports:
         """
         dataset = await self._database.aread(lambda c: datasets.get(c, record.spec["dataset"]))
         async with self._turn:
-            return await asyncio.to_thread(self._make, record, dataset.keys, format)
+            return await asyncio.to_thread(self._make, record, dataset, format)
 
-    def _make(self, record: Checkpoint, keys: tuple[str, ...], format: Format) -> Exported:
-        loaded = load(self._files, record)
-        [inputs] = [key for key in keys if key.endswith("/inputs.npy")]
-        rows = np.load(self._files.local(inputs), mmap_mode="r", allow_pickle=False)
-        chosen = np.linspace(0, len(rows) - 1, min(len(rows), CALIBRATION_ROWS)).astype(np.int64)
-        return _WRITERS[format](loaded, rows[chosen])
+    def _make(self, record: Checkpoint, dataset: Dataset, format: Format) -> Exported:
+        return _WRITERS[format](load(self._files, record), calibration_rows(self._files, dataset))
