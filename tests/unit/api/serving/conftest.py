@@ -44,14 +44,25 @@ def make_facts() -> Callable[..., Facts]:
 
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[..., Written]:
-    """A checkpoint file of a small network with batch norm, its weights drawn from a seed."""
+    """A checkpoint file of a small network with batch norm, its weights drawn from a seed.
 
-    def make(facts: Facts, name: str = "c", seed: int = 0, loss: str = "cross_entropy") -> Written:
+    `batches` of random rows move its statistics; keywords replace what is said of it.
+    """
+
+    def make(
+        facts: Facts,
+        name: str = "c",
+        seed: int = 0,
+        loss: str = "cross_entropy",
+        norm: Any = "batch",
+        batches: int = 0,
+        **about: Any,
+    ) -> Written:
         spec = RunSpec.model_validate(
             {
                 "dataset": "any",
                 "network": {"kind": "mlp", "hidden": [5]},
-                "norm": "batch",
+                "norm": norm,
                 "loss": {"kind": loss},
                 "scaling": "none",
             }
@@ -59,20 +70,22 @@ def write(tmp_path: Path) -> Callable[..., Written]:
         network = build(plan(spec, facts), dtype=torch.float32)
         generator = torch.Generator().manual_seed(seed)
         initialize(network, plan(spec, facts), spec.init, generator)
+        for _ in range(batches):
+            network(torch.randn(32, *facts.input_shape, generator=generator))
         scaling = Scaling.fit("none", np.zeros((2, *facts.input_shape)), facts.images)
-        about = About(spec, facts, scaling, 7)
-        return checkpoint.write(tmp_path / f"{name}.safetensors", network.state_dict(), about)
+        told = About(spec, facts, scaling, 7, **about)
+        return checkpoint.write(tmp_path / f"{name}.safetensors", network.state_dict(), told)
 
     return make
 
 
 @pytest.fixture
 def load(write: Callable[..., Written]) -> Callable[..., Predictor]:
-    """The same network, ready to answer."""
+    """The same network, ready to answer, folded where there are calibration rows."""
 
-    def make(facts: Facts, **more: Any) -> Predictor:
+    def make(facts: Facts, rows: Any = None, **more: Any) -> Predictor:
         written = write(facts, **more)
         loaded: Loaded = checkpoint.load(written.path, written.sha256)
-        return Predictor(loaded)
+        return Predictor(loaded, rows)
 
     return make
