@@ -1,5 +1,7 @@
 """What this process counts for Prometheus. It asks nobody; gauges are set by who scrapes."""
 
+from collections.abc import Mapping
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -8,6 +10,7 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.registry import Collector
 
 from core.states import State
 
@@ -46,6 +49,12 @@ class Telemetry:
         self._workers = Gauge(
             "evalmode_workers_alive", "Workers that beat.", ("queue",), registry=self._registry
         )
+        self._networks = Gauge(
+            "evalmode_loaded_networks",
+            "Networks in memory, by what became of their batch norm: a fold may be refused.",
+            ("form",),
+            registry=self._registry,
+        )
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one answered request under its route's template, never its path."""
@@ -67,6 +76,15 @@ class Telemetry:
         self._waiting.set(runs.get(State.QUEUED, 0))
         for queue in ("cpu", "gpu"):
             self._workers.labels(queue).set(workers.get(queue, 0))
+
+    def networks(self, forms: Mapping[str, int]) -> None:
+        """Set how many networks are in memory, by their form."""
+        for form in ("folded", "unfolded", "refused"):
+            self._networks.labels(form).set(forms.get(form, 0))
+
+    def add(self, collector: Collector) -> None:
+        """Tell at every scrape what a collector finds then."""
+        self._registry.register(collector)
 
     def text(self) -> bytes:
         """Everything in Prometheus' text format."""
