@@ -15,8 +15,10 @@ from api.routes import (
     checkpoints,
     datasets,
     diagnosis,
+    drift,
     history,
     imports,
+    models,
     operations,
     predictions,
     run_log,
@@ -30,6 +32,7 @@ from api.telemetry import Telemetry
 from core.errors import (
     CheckpointNotFound,
     DatasetNotFound,
+    ModelNotFound,
     NotFound,
     OperationNotFound,
     RunNotFound,
@@ -41,6 +44,8 @@ _ROUTERS = (
     runs,
     run_log,
     predictions,
+    models,
+    drift,
     checkpoints,
     imports,
     statistics,
@@ -53,6 +58,7 @@ _ROUTERS = (
 _IDS: dict[str, type[NotFound]] = {
     "/v1/runs/": RunNotFound,
     "/v1/checkpoints/": CheckpointNotFound,
+    "/v1/models/": ModelNotFound,
     "/v1/operations/": OperationNotFound,
     "/v1/datasets/": DatasetNotFound,
 }

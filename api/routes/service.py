@@ -1,5 +1,6 @@
 """The service itself over HTTP: health, metrics for Prometheus, and what it can do."""
 
+import asyncio
 from typing import Any, Literal, get_args
 
 from fastapi import APIRouter, Response
@@ -10,7 +11,7 @@ from api.openapi import refusals
 from api.resources import Resource
 from api.routes import run_log
 from api.services import Given, Services
-from api.serving import inputs
+from api.serving import inputs, windows
 from core import idempotency, runs
 from core.queue import QUEUES
 from core.workers import Worker
@@ -42,6 +43,7 @@ _CONSTANTS = {
     "page_events": run_log.MAX_EVENTS,
     "series_points": run_log.MAX_SERIES_POINTS,
     "upload_parts": uploads.MAX_PARTS,
+    "drift_windows": windows.MOST_WINDOWS,
 }
 
 
@@ -114,7 +116,8 @@ async def metrics(services: Given) -> Response:
     """Counters of this process and states of all runs, in Prometheus' text format."""
     counts = await services.database.aread(runs.counts)
     services.telemetry.records(counts, _by_queue(await services.readiness.alive()))
-    return Response(services.telemetry.text(), media_type=telemetry.CONTENT_TYPE)
+    text = await asyncio.to_thread(services.telemetry.text)  # states of drift may take a while
+    return Response(text, media_type=telemetry.CONTENT_TYPE)
 
 
 @router.get("/v1/capabilities", responses=refusals())

@@ -3,16 +3,13 @@
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, Field
 from pydantic_core import to_json
 
 from api.problems import Invalid
 from api.serving.inputs import Asked
+from api.serving.windows import Answering, Floats
 from api.validation import FieldError
-from model.predict import Predictor
-
-Floats = npt.NDArray[np.floating[Any]]
 
 
 class ClassPrediction(BaseModel):
@@ -35,12 +32,25 @@ class ValuePrediction(BaseModel):
     )
 
 
+class CautionResource(BaseModel):
+    """Why an answer is to be taken with care."""
+
+    reason: str = Field(description="Code of the finding that says more, such as BN_STATS_LAG.")
+    message: str = Field(description="A sentence for people.")
+
+
 class AnsweredBy(BaseModel):
     """What answered."""
 
     checkpoint: str = Field(description="Id of the checkpoint.")
     mode: str = Field("eval", description="Always eval: the running statistics, never the batch's.")
     statistics: str = Field(description="Fingerprint of the running statistics that were used.")
+    name: str | None = Field(None, description="Of the model, where one was asked.")
+    version: int | None = Field(None, description="Of that model.")
+    revision: str | None = Field(None, description="Name of the revision, where it is one.")
+    warnings: list[CautionResource] | None = Field(
+        None, description="Where the running statistics are still those of the beginning."
+    )
 
 
 class PredictAnswer(BaseModel):
@@ -59,19 +69,22 @@ class PredictAnswer(BaseModel):
     model: AnsweredBy = Field(description="Which checkpoint answered, and how.")
 
 
-def answer(predictor: Predictor, checkpoint: str, asked: Asked) -> bytes:
+def answer(answering: Answering, asked: Asked, by: dict[str, Any]) -> bytes:
     """Predict and render.
+
+    Args:
+        by: the fields of `AnsweredBy`, without those that do not apply.
 
     Raises:
         InputRefused: rows that the network cannot answer.
         Invalid: probabilities of a network that has none.
     """
-    loaded = predictor.loaded
+    loaded = answering.loaded
     softmax = loaded.spec.loss is not None and loaded.spec.loss.kind == "cross_entropy"
     if "probabilities" in asked.extras and not softmax:
         message = "this network was not trained with cross_entropy: it has no probabilities"
         raise Invalid(FieldError(path="return", message=message))
-    logits = predictor.logits(asked.rows)
+    logits = answering.logits(asked.rows)
     lists = {"logits": logits}
     if softmax:
         lists["probabilities"] = _softmax(logits)
@@ -80,7 +93,7 @@ def answer(predictor: Predictor, checkpoint: str, asked: Asked) -> bytes:
         "predictions": _values(logits) if names is None else _classes(names, lists),
         **{name: lists[name].tolist() for name in sorted(asked.extras)},
         **_what_is_not_finite({name: lists[name] for name in asked.extras}),
-        "model": {"checkpoint": checkpoint, "mode": "eval", "statistics": loaded.statistics},
+        "model": by,
     }
     return to_json(body, inf_nan_mode="null")
 

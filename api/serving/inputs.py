@@ -31,6 +31,7 @@ _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # by channels
 _NPY_MAGIC = b"\x93NUMPY"
 _NPY_HEADER_BYTES = 10_000
 _MAX_AXES = 8
+_MAX_SIZE = 10**9  # of one axis
 
 Extra = Literal["probabilities", "logits"]
 Rows = npt.NDArray[np.generic]
@@ -52,6 +53,11 @@ class PredictRequest(Part):
     extras: Annotated[tuple[Extra, ...], Field(strict=False)] = Field(
         (), alias="return", max_length=2, description="What to answer besides the predictions."
     )
+    revision: str | None = Field(
+        None,
+        description="Name of other running statistics of the checkpoint to answer with, as in the "
+        "query.",
+    )
 
 
 _REQUEST = TypeAdapter(PredictRequest)
@@ -67,6 +73,19 @@ class Sent:
 
 
 @dataclass(frozen=True)
+class Parsed:
+    """A body as far as it can be read before it is known which network answers."""
+
+    sent: Sent
+    request: PredictRequest | None  # of a JSON body
+
+    @property
+    def revision(self) -> str | None:
+        """The running statistics that the body names."""
+        return None if self.request is None else self.request.revision
+
+
+@dataclass(frozen=True)
 class Asked:
     """What a prediction asks for."""
 
@@ -74,7 +93,22 @@ class Asked:
     extras: frozenset[Extra] = frozenset()
 
 
-def decode(sent: Sent, facts: Facts, max_rows: int) -> Asked:
+def parse(sent: Sent) -> Parsed:
+    """The fields of a request.
+
+    Raises:
+        Refusal: 400 for what is not JSON, 422 for other fields.
+    """
+    if sent.media_type != JSON:
+        return Parsed(sent, None)
+    value = parse_json(sent.body, finite=False)
+    try:
+        return Parsed(sent, _REQUEST.validate_python(value))
+    except ValidationError as error:
+        raise invalid(error, value) from None
+
+
+def decode(parsed: Parsed, facts: Facts, max_rows: int) -> Asked:
     """The rows of a request.
 
     Args:
@@ -83,10 +117,11 @@ def decode(sent: Sent, facts: Facts, max_rows: int) -> Asked:
 
     Raises:
         InputRefused: no rows, or rows that are no numbers; names the first row at fault.
-        Refusal: 400 for what is not JSON, 413 for too many rows, 422 for other fields.
+        Refusal: 413 for too many rows.
     """
-    if sent.media_type == JSON:
-        asked = _from_json(sent.body, facts, max_rows)
+    sent, request = parsed.sent, parsed.request
+    if request is not None:
+        asked = _from_json(request, sent.body, facts, max_rows)
     elif sent.media_type in IMAGES:
         asked = Asked(_from_image(sent.body, facts))
     elif sent.media_type in NPY or (sent.shape is None and sent.body.startswith(_NPY_MAGIC)):
@@ -103,12 +138,7 @@ def _refuse_too_many(rows: int, limit: int) -> None:
         raise Refusal(413, "TOO_MANY_ROWS", detail, rows=rows, limit=limit)
 
 
-def _from_json(body: bytes, facts: Facts, max_rows: int) -> Asked:
-    value = parse_json(body, finite=False)
-    try:
-        request = _REQUEST.validate_python(value)
-    except ValidationError as error:
-        raise invalid(error, value) from None
+def _from_json(request: PredictRequest, body: bytes, facts: Facts, max_rows: int) -> Asked:
     if not isinstance(request.inputs, list):
         raise InputRefused("must be a list of rows")
     _refuse_too_many(len(request.inputs), max_rows)
@@ -197,6 +227,8 @@ def _viewed(
             expected_bytes=expected,
             bytes=len(body),
         )
+    if not body:  # numpy makes no array of some such shapes
+        raise InputRefused("expected at least one row, got no number at all", rows=0)
     return np.frombuffer(body, dtype).reshape(axes, order=order)
 
 
@@ -208,6 +240,8 @@ def _from_npy(body: bytes) -> Rows:
         raise InputRefused("not a readable .npy file") from None
     if dtype.kind not in "fiu" or dtype.itemsize > 8:
         raise InputRefused("the .npy file must hold numbers of at most 64 bits")
+    if not 0 < len(axes) <= _MAX_AXES or max(axes) >= _MAX_SIZE:
+        raise InputRefused("the .npy file must hold rows; its shape is none of such")
     return _viewed(body[file.tell() :], dtype, axes, "F" if fortran else "C")
 
 

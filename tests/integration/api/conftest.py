@@ -13,6 +13,7 @@ import httpx
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from api.main import create_app
 from api.server import Server
@@ -29,12 +30,14 @@ from core.settings import Settings
 from core.states import Outcome
 from model import checkpoint
 from model.checkpoint import About
+from model.data.dataset import Dataset
 from model.data.dataset import load as load_dataset
 from model.data.scaling import Scaling
 from model.networks.build import build
 from model.networks.init import initialize
 from model.plan import plan
 from model.spec import RunSpec
+from model.statistics.drift.calibration import calibration
 from model.training.arrays import prepare
 from worker.scoring import Scored, Scoring
 
@@ -64,11 +67,15 @@ class Service:
         assert run is not None
         return run.epoch
 
-    def add_checkpoint(self, run_id: str, epoch: int, step: int = 1) -> str:
-        """Put a real checkpoint of the run's network into the store and record it."""
+    def add_checkpoint(self, run_id: str, epoch: int, step: int = 1, passes: int = 0) -> str:
+        """Put a real checkpoint of the run's network into the store and record it.
+
+        `passes` batches of its dataset have moved its statistics; with none they are those of
+        the beginning. With some, what calibrates drift is in it, too.
+        """
         run = self.database.read(lambda c: runs.get(c, run_id))
         key = f"runs/{run_id}/e{epoch}/step-{step}.safetensors"
-        new = write_checkpoint(self, run, key, step)
+        new = write_checkpoint(self, run, key, step, passes)
         return self.database.write(lambda c: claims.add_checkpoint(c, run_id, epoch, new))
 
     def add_scored(self, run_id: str, epoch: int, step: int = 1) -> str:
@@ -84,24 +91,30 @@ class Service:
         new = replace(write_revision(self, record, shift), **more)
         return self.database.write(lambda c: revisions.insert_one(c, record.id, new)).id
 
-    def train(self, **changes: Any) -> dict[str, Any]:
-        """A run that has succeeded, with one checkpoint."""
+    def train(self, passes: int = 0, **changes: Any) -> dict[str, Any]:
+        """A run that has succeeded, with one checkpoint; see `add_checkpoint`."""
         run_id = self.submit(**changes)["id"]
         epoch = self.claim(run_id)
-        self.add_checkpoint(run_id, epoch)
+        self.add_checkpoint(run_id, epoch, passes=passes)
         self.database.write(lambda c: claims.finish(c, run_id, epoch, Outcome.COMPLETED))
         run: dict[str, Any] = httpx.get(f"{self.url}/v1/runs/{run_id}").json()
         return run
 
 
-def write_checkpoint(service: Service, run: Run, key: str, step: int) -> NewCheckpoint:
+def write_checkpoint(
+    service: Service, run: Run, key: str, step: int, passes: int = 0
+) -> NewCheckpoint:
     spec = RunSpec.model_validate(run.spec)
     facts = service.database.read(lambda c: datasets.get(c, run.dataset_id)).facts
     network = build(plan(spec, facts), dtype=torch.float32)
     initialize(network, plan(spec, facts), spec.init, torch.Generator().manual_seed(step))
     scaling = Scaling.fit("none", np.zeros((2, *facts.input_shape)), facts.images)
+    about = About(spec, facts, scaling, step)
+    if passes:
+        rows = torch.from_numpy(scaling.apply(rows_of(service, run).inputs, dtype=np.float32))
+        about = moved(network, rows, passes, about)
     path = service.files.scratch() / secrets.token_hex(8)
-    written = checkpoint.write(path, network.state_dict(), About(spec, facts, scaling, step))
+    written = checkpoint.write(path, network.state_dict(), about)
     service.files.put(written.path, key)
     return NewCheckpoint(
         step=step,
@@ -115,10 +128,24 @@ def write_checkpoint(service: Service, run: Run, key: str, step: int) -> NewChec
     )
 
 
-def score(service: Service, run: Run, new: NewCheckpoint) -> Scored:
+def rows_of(service: Service, run: Run) -> Dataset:
     keys = service.database.read(lambda c: datasets.get(c, run.dataset_id)).keys
     [folder] = {service.files.local(key).parent for key in keys}
-    dataset, spec = load_dataset(folder), RunSpec.model_validate(run.spec)
+    return load_dataset(folder)
+
+
+def moved(network: nn.Module, rows: torch.Tensor, passes: int, about: About) -> About:
+    """What is said of a network whose statistics so many batches have moved."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for _ in range(passes):
+            network.train()(rows[torch.randint(len(rows), (64,), generator=generator)])
+    known = calibration(network.eval(), rows, rows, 1_000, generator)
+    return replace(about, batches=passes, drift=known)
+
+
+def score(service: Service, run: Run, new: NewCheckpoint) -> Scored:
+    dataset, spec = rows_of(service, run), RunSpec.model_validate(run.spec)
     arrays = prepare(dataset, spec, torch.device("cpu"))
     scoring = Scoring(spec, dataset.facts, arrays, moved=lambda: None)
     return scoring.score(checkpoint.load(service.files.local(new.key), new.sha256))
@@ -191,6 +218,12 @@ def client(service: Service) -> Iterator[httpx.Client]:
 def trained(service: Service) -> dict[str, Any]:
     """A run with a checkpoint."""
     return service.train(norm="batch")
+
+
+@pytest.fixture(scope="session")
+def sound(service: Service) -> dict[str, Any]:
+    """A run whose checkpoint has sound statistics, and what calibrates drift."""
+    return service.train(passes=40, norm="batch")
 
 
 @pytest.fixture(scope="session")

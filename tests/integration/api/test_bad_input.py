@@ -79,6 +79,7 @@ LINEAR = {"kind": "linear"}
 WIDE = {"kind": "linear", "out_features": 65_536}
 RUN = "/v1/runs/run_" + "0" * 32
 CKPT = "/v1/checkpoints/ckpt_" + "0" * 32
+MODEL = f"/v1/models/{SECRET}"
 OPERATION = "/v1/operations/op_" + "0" * 32
 REVISE = json.dumps({"statistics_from": "ckpt_" + "0" * 32}).encode()
 
@@ -216,6 +217,12 @@ PATHS = {
     "a diff of nothing": get(404, "CHECKPOINT_NOT_FOUND", f"{CKPT}/diff?with=ckpt_{'0' * 32}"),
     "a history of nothing": get(404, "CHECKPOINT_NOT_FOUND", f"{CKPT}/statistics/history"),
     "a history of no run": get(404, "RUN_NOT_FOUND", f"{RUN}/statistics/history"),
+    "an unknown model": get(404, "MODEL_NOT_FOUND", f"/v1/models/{SECRET}"),
+    "a model up and away": get(404, "MODEL_NOT_FOUND", "/v1/models/..%2f..%2fetc"),
+    "drift of nothing": get(404, "MODEL_NOT_FOUND", f"/v1/models/{SECRET}/drift"),
+    "asking no model": Case(404, "MODEL_NOT_FOUND", path=f"{MODEL}/predict", body=b"{}"),
+    "asking no version": Case(404, "MODEL_NOT_FOUND", path=f"{MODEL}/versions/1/predict"),
+    "posting to a model": Case(405, "METHOD_NOT_ALLOWED", path=MODEL),
     "revisions of nothing": get(404, "CHECKPOINT_NOT_FOUND", f"{CKPT}/revisions"),
     "revising nothing": Case(404, "CHECKPOINT_NOT_FOUND", path=f"{CKPT}/revisions", body=REVISE),
     "recalibrating nothing": Case(
@@ -256,6 +263,9 @@ QUERIES = {
     "a parameter without a name": submitting("=1", "body"),
     "a parameter of a resource": get(422, "VALIDATION_FAILED", f"{RUN}?expand=spec"),
     "a parameter of a move": Case(422, "VALIDATION_FAILED", path=f"{RUN}/cancel?force=1"),
+    "a version twice": get(422, "VALIDATION_FAILED", f"{MODEL}/drift?version=1&version=2"),
+    "a model's forged cursor": get(400, "BAD_CURSOR", "/v1/models?after=%00"),
+    "a revision of a model": get(422, "VALIDATION_FAILED", f"{MODEL}/drift?revision=r1"),
     "a limit twice": get(422, "VALIDATION_FAILED", "/v1/runs?limit=1&limit=2"),
     "a label twice": get(422, "VALIDATION_FAILED", "/v1/runs?label.a=1&label.a=2"),
     "validate_only=perhaps": Case(

@@ -42,22 +42,80 @@ def test_every_form_of_the_same_rows_is_answered_alike(client: httpx.Client, pat
 
 
 def test_the_answer_has_every_field_of_the_contract(
-    client: httpx.Client, path: str, trained: dict[str, Any]
+    client: httpx.Client, sound: dict[str, Any]
 ) -> None:
     asked = {"inputs": ROWS.tolist(), "return": ["probabilities", "logits"]}
-    answer = client.post(path, json=asked).json()
+    answer = client.post(f"/v1/runs/{sound['id']}/predict", json=asked).json()
     assert len(answer["predictions"]) == len(answer["probabilities"]) == len(ROWS)
     for prediction, row in zip(answer["predictions"], answer["probabilities"], strict=True):
         assert prediction["index"] == int(np.argmax(row))
         assert prediction["label"] == str(prediction["index"])
         assert prediction["probability"] == max(row)
         assert abs(sum(row) - 1) < 1e-9
-    checkpoint = client.get(f"/v1/checkpoints/{trained['checkpoint']}").json()
+    checkpoint = client.get(f"/v1/checkpoints/{sound['checkpoint']}").json()
     assert answer["model"] == {
         "checkpoint": checkpoint["id"],
         "mode": "eval",
         "statistics": checkpoint["statistics"]["fingerprint"],
     }
+
+
+def test_statistics_of_the_beginning_come_with_a_warning(
+    client: httpx.Client, service: Any, trained: dict[str, Any]
+) -> None:
+    slow = service.train(passes=300, norm={"kind": "batch", "momentum": 0.001})
+    for run, told in ((trained, "have seen 0 batches"), (slow, "trustworthy from step 2,995")):
+        answer = client.post(f"/v1/runs/{run['id']}/predict", json={"inputs": ROWS.tolist()})
+        [warning] = answer.json()["model"]["warnings"]
+        assert warning["reason"] == "BN_STATS_LAG"
+        assert told in warning["message"]
+
+
+def test_another_revision_answers_when_it_is_named(client: httpx.Client, service: Any) -> None:
+    run = service.train(passes=40, norm="batch")
+    path, body = f"/v1/runs/{run['id']}/predict", {"inputs": ROWS.tolist(), "return": ["logits"]}
+    revision = service.add_revision(run["checkpoint"], shift=2.0, name="moved")
+    original = client.post(path, json=body).json()
+    by_query = client.post(path, json=body, params={"revision": "moved"}).json()
+    by_field = client.post(path, json=body | {"revision": "moved"}).json()
+    both = client.post(path, json=body | {"revision": "moved"}, params={"revision": "moved"})
+    assert by_query == by_field == both.json()
+    assert by_query["logits"] != original["logits"]
+    told = client.get(f"/v1/checkpoints/{revision}").json()
+    assert by_query["model"] == {
+        "checkpoint": revision,
+        "mode": "eval",
+        "statistics": told["statistics"]["fingerprint"],
+        "revision": "moved",
+    }
+    headers = {"Content-Type": "application/x-npy"}
+    raw = client.post(path, content=npy(ROWS), headers=headers, params={"revision": "moved"})
+    assert raw.json()["predictions"] == by_query["predictions"]
+
+
+@pytest.mark.parametrize("name", ["unknown", "", "\x00", "../x", "x" * 200])
+def test_a_revision_that_is_not_there_is_not_found(
+    client: httpx.Client, path: str, name: str
+) -> None:
+    body = {"inputs": ROWS.tolist()}
+    answers = [
+        client.post(path, json=body, params={"revision": name}),
+        client.post(path, json=body | {"revision": name}),
+    ]
+    for answer in answers:
+        assert (answer.status_code, answer.json()["reason"]) == (404, "REVISION_NOT_FOUND")
+
+
+def test_two_revisions_in_one_request_are_refused(client: httpx.Client, service: Any) -> None:
+    run = service.train(norm="batch")
+    for name in ("one", "two"):
+        service.add_revision(run["checkpoint"], name=name)
+    body = {"inputs": ROWS.tolist(), "revision": "two"}
+    path = f"/v1/runs/{run['id']}/predict"
+    answer = client.post(path, json=body, params={"revision": "one"})
+    assert (answer.status_code, answer.json()["reason"]) == (422, "VALIDATION_FAILED")
+    assert [error["path"] for error in answer.json()["errors"]] == ["revision"]
+    assert client.post(path, json=body | {"revision": 1}).status_code == 422
 
 
 def test_a_row_is_answered_alike_alone_in_any_order_and_company(

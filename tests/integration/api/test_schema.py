@@ -39,16 +39,20 @@ def test_the_service_does_what_its_description_says(case: Any, service: Any) -> 
 
 
 @pytest.fixture(scope="module")
-def ids(service: Any, trained: Any, scored: Any) -> dict[str, str]:
+def ids(service: Any, trained: Any, scored: Any, sound: Any) -> dict[str, str]:
     """By path parameter, something that exists: a checkpoint with all that a worker finds."""
     checkpoint = scored["checkpoints"][0]
     operation = httpx.post(f"{service.url}/v1/checkpoints/{checkpoint}/recalibrate", json={})
     named = {"run_id": trained["id"], "checkpoint_id": checkpoint}
+    model = f"{service.url}/v1/models/described"
+    httpx.put(model, json={"checkpoint": sound["checkpoint"]}, timeout=30)
+    httpx.put(f"{model}/aliases/live", json={"version": 1})
+    named |= {"name": "described", "version": "1", "alias": "live"}
     return named | {"operation_id": operation.json()["id"]}
 
 
 @(
-    schema.include(path_regex="run_id|checkpoint_id|operation_id")
+    schema.include(path_regex="run_id|checkpoint_id|operation_id|name")
     .exclude(method="DELETE")
     .parametrize()
 )

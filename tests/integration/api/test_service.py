@@ -43,6 +43,7 @@ def test_capabilities_name_what_specs_may_say_and_every_limit(client: httpx.Clie
     assert limits["control_body_bytes"] == 2**20
     assert limits["prediction_body_bytes"] == 32 * 2**20
     assert limits["upload_body_bytes"] == 2**30
+    assert limits["drift_windows"] == 64
 
 
 def test_metrics_count_requests_by_route_and_runs_by_state(

@@ -16,10 +16,11 @@ from model.errors import InputRefused
 from model.predict import Predictor
 
 ROWS = np.random.RandomState(0).standard_normal((5, 4)).astype(np.float32)
+BY = {"checkpoint": "ckpt_1", "mode": "eval", "statistics": "sha256:1", "name": "digits"}
 
 
 def answered(predictor: Predictor, asked: Asked) -> dict[str, Any]:
-    body: dict[str, Any] = json.loads(answer(predictor, "ckpt_1", asked))
+    body: dict[str, Any] = json.loads(answer(predictor, asked, BY))
     PredictAnswer.model_validate(body)
     return body
 
@@ -40,12 +41,8 @@ def test_a_class_is_the_likeliest_by_softmax(predictor: Predictor) -> None:
         assert prediction["probability"] == body["probabilities"][row][prediction["index"]]
 
 
-def test_the_statistics_that_answered_are_named(predictor: Predictor) -> None:
-    assert answered(predictor, Asked(ROWS))["model"] == {
-        "checkpoint": "ckpt_1",
-        "mode": "eval",
-        "statistics": predictor.loaded.statistics,
-    }
+def test_what_answered_is_told_as_it_is_given(predictor: Predictor) -> None:
+    assert answered(predictor, Asked(ROWS))["model"] == BY
 
 
 def test_lists_come_only_when_asked_for(predictor: Predictor) -> None:
@@ -66,7 +63,7 @@ def test_only_cross_entropy_gives_probabilities(
     predictor = load(make_facts(), loss="half_sum_squares")
     assert answered(predictor, Asked(ROWS))["predictions"][0]["probability"] is None
     with pytest.raises(Invalid):
-        answer(predictor, "ckpt_1", Asked(ROWS, frozenset({"probabilities"})))
+        answer(predictor, Asked(ROWS, frozenset({"probabilities"})), BY)
 
 
 def break_one_output(predictor: Predictor) -> None:
@@ -98,5 +95,5 @@ def test_a_number_that_is_not_finite_is_null_and_named(
 def test_a_row_beyond_float32_is_refused_by_number(predictor: Predictor) -> None:
     rows = np.array([[1.0, 2, 3, 4], [1, 2, 3, 1e300]])
     with pytest.raises(InputRefused) as refused:
-        answer(predictor, "ckpt_1", Asked(rows))
+        answer(predictor, Asked(rows), BY)
     assert refused.value.metadata["row"] == 1

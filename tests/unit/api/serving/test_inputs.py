@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from api.problems import Invalid, Refusal
-from api.serving.inputs import Asked, Sent, decode
+from api.serving.inputs import Asked, Sent, decode, parse
 from model.data.dataset import Facts
 from model.errors import InputRefused
 
@@ -23,8 +23,12 @@ def facts(make_facts: Callable[..., Facts]) -> Facts:
     return make_facts()
 
 
+def decoded(sent: Sent, facts: Facts, max_rows: int) -> Asked:
+    return decode(parse(sent), facts, max_rows)
+
+
 def from_json(value: object, facts: Facts, max_rows: int = 10) -> Asked:
-    return decode(Sent("application/json", json.dumps(value).encode()), facts, max_rows)
+    return decoded(Sent("application/json", json.dumps(value).encode()), facts, max_rows)
 
 
 def npy(array: np.ndarray) -> bytes:
@@ -53,7 +57,14 @@ def picture(array: np.ndarray, kind: str = "PNG") -> bytes:
     ],
 )
 def test_every_form_gives_the_same_rows(sent: Sent, facts: Facts) -> None:
-    assert np.array_equal(decode(sent, facts, 10).rows, ROWS)
+    assert np.array_equal(decoded(sent, facts, 10).rows, ROWS)
+
+
+def test_a_revision_is_read_before_the_network_is_known() -> None:
+    body = json.dumps({"inputs": "not looked at yet", "revision": "r1"}).encode()
+    assert parse(Sent("application/json", body)).revision == "r1"
+    assert parse(Sent("application/json", b'{"inputs": []}')).revision is None
+    assert parse(Sent("application/octet-stream", b'{"revision": "r1"}')).revision is None
 
 
 def test_what_to_return_is_read(facts: Facts) -> None:
@@ -114,7 +125,7 @@ def test_an_integer_beyond_float64_is_told_as_such(first: float, facts: Facts) -
 def test_a_number_beyond_float64_is_not_json(facts: Facts) -> None:
     body = b'{"inputs": [[1, 2, 3, 1e999]]}'
     with pytest.raises(Refusal) as refused:
-        decode(Sent("application/json", body), facts, 10)
+        decoded(Sent("application/json", body), facts, 10)
     assert refused.value.reason == "MALFORMED_JSON"
 
 
@@ -140,7 +151,7 @@ def test_too_many_rows_are_too_large(kind: str, facts: Facts) -> None:
     as_json = json.dumps({"inputs": rows.tolist()}).encode()
     sent = Sent(kind, as_json if kind.endswith("json") else rows.tobytes(), "11,4")
     with pytest.raises(Refusal) as refused:
-        decode(sent, facts, 10)
+        decoded(sent, facts, 10)
     assert (refused.value.status_code, refused.value.reason) == (413, "TOO_MANY_ROWS")
 
 
@@ -150,7 +161,13 @@ def test_too_many_rows_are_too_large(kind: str, facts: Facts) -> None:
 )
 def test_a_raw_body_must_have_the_size_of_its_shape(shape: str | None, facts: Facts) -> None:
     with pytest.raises(InputRefused):
-        decode(Sent("application/octet-stream", ROWS.tobytes(), shape), facts, 10)
+        decoded(Sent("application/octet-stream", ROWS.tobytes(), shape), facts, 10)
+
+
+@pytest.mark.parametrize("shape", ["0,4", "0", "0" + ",999999999" * 7])
+def test_a_raw_body_of_no_rows_is_refused(shape: str, facts: Facts) -> None:
+    with pytest.raises(InputRefused):
+        decoded(Sent("application/octet-stream", b"", shape), facts, 10)
 
 
 def lying_npy(header: str) -> bytes:
@@ -171,6 +188,10 @@ def lying_npy(header: str) -> bytes:
         lying_npy("{'descr': '|O', 'fortran_order': False, 'shape': (1, 4), }"),
         lying_npy("{'descr': '<f4', 'fortran_order': False, 'shape': (-1, 4), }"),
         lying_npy("__import__('os').abort()"),
+        lying_npy(f"{{'descr': '<f4', 'fortran_order': False, 'shape': {(1,) * 70}, }}") + b"1234",
+        lying_npy("{'descr': '<f4', 'fortran_order': False, 'shape': (0, 4611686018427387904), }"),
+        npy(np.array(1.0)),
+        npy(np.zeros((0, 4))),
         npy(np.array([["a"]])),
         npy(np.zeros((1, 4), bool)),
         npy(np.zeros((1, 4), np.complex64)),
@@ -179,21 +200,21 @@ def lying_npy(header: str) -> bytes:
 )
 def test_a_hostile_npy_is_refused(body: bytes, facts: Facts) -> None:
     with pytest.raises(InputRefused):
-        decode(Sent("application/npy", body), facts, 10)
+        decoded(Sent("application/npy", body), facts, 10)
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_a_png_gives_its_pixels(channels: int, make_facts: Callable[..., Facts]) -> None:
     pixels = np.arange(channels * 6, dtype=np.uint8).reshape(2, 3, channels)
     body = picture(pixels if channels > 1 else pixels[:, :, 0])
-    rows = decode(Sent("image/png", body), make_facts((channels, 2, 3), images=True), 1).rows
+    rows = decoded(Sent("image/png", body), make_facts((channels, 2, 3), images=True), 1).rows
     assert np.array_equal(rows[0], pixels.transpose(2, 0, 1))
 
 
 def test_a_jpeg_gives_about_its_pixels(make_facts: Callable[..., Facts]) -> None:
     pixels = np.full((8, 8), 130, np.uint8)
     facts = make_facts((1, 8, 8), images=True)
-    rows = decode(Sent("image/jpeg", picture(pixels, "JPEG")), facts, 1).rows
+    rows = decoded(Sent("image/jpeg", picture(pixels, "JPEG")), facts, 1).rows
     assert np.abs(rows.astype(int) - 130).max() <= 2
 
 
@@ -209,13 +230,13 @@ def test_a_jpeg_gives_about_its_pixels(make_facts: Callable[..., Facts]) -> None
 )
 def test_another_image_is_refused(body: bytes, make_facts: Callable[..., Facts]) -> None:
     with pytest.raises(InputRefused):
-        decode(Sent("image/png", body), make_facts((1, 2, 3), images=True), 1)
+        decoded(Sent("image/png", body), make_facts((1, 2, 3), images=True), 1)
 
 
 def test_an_image_of_another_size_is_told_both_sizes(make_facts: Callable[..., Facts]) -> None:
     body = picture(np.zeros((4, 5), np.uint8), "PNG")
     with pytest.raises(InputRefused) as refused:
-        decode(Sent("image/png", body), make_facts((1, 2, 3), images=True), 1)
+        decoded(Sent("image/png", body), make_facts((1, 2, 3), images=True), 1)
     assert refused.value.metadata == {"expected": [3, 2], "got": [5, 4]}
 
 
@@ -225,9 +246,9 @@ def test_an_image_that_unpacks_to_gigabytes_is_not_unpacked(
     huge = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + b"IHDR"
     huge += struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0) + b"\0\0\0\0"
     with pytest.raises(InputRefused):
-        decode(Sent("image/png", huge), make_facts((3, 2, 3), images=True), 1)
+        decoded(Sent("image/png", huge), make_facts((3, 2, 3), images=True), 1)
 
 
 def test_a_network_of_numbers_takes_no_image(facts: Facts) -> None:
     with pytest.raises(InputRefused):
-        decode(Sent("image/png", picture(np.zeros((2, 2), np.uint8))), facts, 1)
+        decoded(Sent("image/png", picture(np.zeros((2, 2), np.uint8))), facts, 1)
