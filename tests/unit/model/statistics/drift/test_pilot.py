@@ -12,9 +12,9 @@ The seed is chosen for its match, and so are the feature that dies and the class
 steep cells hang on them. Of 24 other seeds, each leaves at least two cells more than 10 points
 from the table; an offset of 0.3 is seen in 7 to 91 % of their windows of 128 rows (table: 69),
 noise in 16 to 90 % (28). With this seed a dead feature is seen in 8 to 100 % of the windows of 512
-rows, by feature (30), and another prior in 88 to 97 % of those of 32 rows, by class (85). Thresholds
-and shares from 200 windows would move by chance as far, the offset of 0.3 from 45 to 97 %, so that
-here a threshold has 65,536 windows of 32 rows, or as many rows in larger ones.
+rows, by feature (30), and another prior in 88 to 97 % of those of 32 rows, by class (85).
+With 200 windows a cell, chance alone would move the offset of 0.3 between 45 and 97 %; here a
+threshold has 65,536 windows of 32 rows, or as many rows in larger ones.
 """
 
 from dataclasses import dataclass
