@@ -13,7 +13,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, text, tuple_, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, text, tuple_, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from core import uses
@@ -28,6 +28,11 @@ _ALIAS = re.compile(ALIAS)
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 _BEYOND = 10**9  # no version has a number as large as that
 _VERSION = [model_versions.c[name] for name in ("model", "version", "checkpoint_id", "created_at")]
+
+# Made once: predictions ask for them.
+_OF_MODEL = select(*_VERSION).where(model_versions.c.model == bindparam("name"))
+_NEWEST = _OF_MODEL.order_by(model_versions.c.version.desc()).limit(1)
+_NUMBERED = _OF_MODEL.where(model_versions.c.version == bindparam("number"))
 
 _INSERT = text(
     "INSERT INTO models (name, newest, created_at) VALUES (:name, 0, :at)"
@@ -227,16 +232,14 @@ def _locked(connection: Connection, name: str) -> int:
 
 
 def _newest(connection: Connection, name: str) -> Version | None:
-    its = select(*_VERSION).where(model_versions.c.model == name)
-    newest = its.order_by(model_versions.c.version.desc()).limit(1)
-    row = connection.execute(newest).one_or_none()
+    row = connection.execute(_NEWEST, {"name": name}).one_or_none()
     return None if row is None else Version(**row._mapping)
 
 
 def _numbered(connection: Connection, name: str, version: int) -> Version:
-    its = (model_versions.c.model == name) & (model_versions.c.version == version)
-    query = select(*_VERSION).where(its)
-    row = connection.execute(query).one_or_none() if 0 < version < _BEYOND else None
+    if not 0 < version < _BEYOND:
+        raise ModelVersionNotFound()
+    row = connection.execute(_NUMBERED, {"name": name, "number": version}).one_or_none()
     if row is None:
         raise ModelVersionNotFound()
     return Version(**row._mapping)

@@ -191,8 +191,9 @@ def _uncalibrated(loaded: Loaded) -> str:
             "recalibrated with rows of its own dataset. Scores have nothing to be judged by."
         )
     return (
-        f"Only {known.thresholds.rows} rows were there to draw thresholds from, and "
-        f"{SHARE * SMALLEST} are needed. Scores have nothing to be judged by."
+        f"Thresholds are drawn from {SHARE * SMALLEST} rows or more that trained nothing, and "
+        f"there were {known.thresholds.rows}: a larger split.calibration holds more of them back. "
+        "Scores have nothing to be judged by."
     )
 
 

@@ -163,7 +163,7 @@ def test_what_has_no_thresholds_is_uncalibrated_and_says_why(
     client.post("/v1/datasets?name=few&format=npz", files={"file": body})
     few = service.train(passes=40, dataset="few", norm="batch", batch_size=4)["checkpoint"]
     none = service.train(norm="none")["checkpoint"]
-    for checkpoint, why in ((few, "Only 100 rows"), (none, "no thresholds")):
+    for checkpoint, why in ((few, "there were 100"), (none, "no thresholds")):
         name = publish(checkpoint)
         for _ in range(2):
             state = told(client, name)

@@ -96,7 +96,7 @@ def test_a_window_stays_when_the_network_leaves_memory_and_comes_back_in_another
     ("made", "rows", "why"),
     [
         ({"rows": 0}, 64, "no thresholds"),
-        ({"rows": 100}, 64, "Only 100 rows"),
+        ({"rows": 100}, 64, "there were 100"),
         ({"rows": 0, "norm": "none"}, 0, "no thresholds"),
     ],
 )
