@@ -82,10 +82,8 @@ def refuse_hidden(folded: Folded, as_trained: nn.Module, references: Iterable[Re
 def _units(here: nn.Module, before: nn.Module) -> Units:
     if isinstance(before, BatchNorm) and not isinstance(here, BatchNorm):
         return _folded(before)
-    return _OWN
-
-
-_OWN = Units(torch.tensor(1.0, dtype=torch.float64), torch.tensor(0.0, dtype=torch.float64))
+    one = torch.tensor(1.0, dtype=torch.float64)
+    return Units(one, torch.zeros_like(one))
 
 
 def _folded(norm: BatchNorm) -> Units:

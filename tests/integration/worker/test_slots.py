@@ -30,7 +30,7 @@ def test_two_threads_wait_for_cores_and_the_others_end(opened: Any) -> None:
     share = cores.take(1, services.draining)
     assert share is not None
     submitted = [opened.submit(hint=False, budget={"steps": 5}) for _ in range(3)]
-    threads = [threading.Thread(target=slots.train) for _ in range(10)]
+    threads = [threading.Thread(target=slots.work) for _ in range(10)]
     for thread in threads:
         thread.start()
     until(lambda: sum(thread.is_alive() for thread in threads) == 2)
