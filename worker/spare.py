@@ -7,7 +7,7 @@ once in a process. Like every child it does one thing and ends.
 import threading
 
 from core import logs
-from worker import child
+from worker import forked
 from worker.forkserver import Child, start
 
 log = logs.get(__name__)
@@ -22,7 +22,7 @@ class Spare:
     """
 
     def __init__(self, rehearsing: bool) -> None:
-        self._target = child.main_rehearsed if rehearsing else child.main
+        self._target = forked.main_rehearsed if rehearsing else forked.main
         self._lock = threading.Lock()
         self._waiting: Child | None = None
         self._closed = False

@@ -87,3 +87,8 @@ def test_it_starts_where_the_temporary_folder_is_too_deep_for_a_socket(tmp_path:
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(deep)
+
+
+def test_a_worker_itself_never_loads_torch() -> None:
+    script = "import sys, worker.app; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script]).returncode == 0
