@@ -140,3 +140,19 @@ def test_enough_rows_calibrate_windows_and_too_few_leave_the_reference_alone() -
     drift = scoring(loaded, arrays).calibrated(loaded.network.state_dict(), few).drift
     assert drift is not None
     assert not drift.thresholds.is_calibrated
+
+
+@pytest.mark.parametrize(("scaling", "is_harmless"), [("none", False), ("standard", True)])
+def test_the_same_lag_costs_much_on_rows_as_they_are_and_nothing_on_scaled_ones(
+    scaling: str, is_harmless: bool
+) -> None:
+    slow = {"kind": "batch", "momentum": 0.001}
+    network = {"kind": "mlp", "hidden": [100]}
+    loaded, arrays = trained(norm=slow, network=network, scaling=scaling, budget={"steps": 300})
+    scored = scoring(loaded, arrays).score(loaded)
+    [lag] = [finding for finding in scored.findings if finding["reason"] == "BN_STATS_LAG"]
+    assert lag["evidence"]["share_of_initial"] == pytest.approx(0.741, abs=5e-4)
+    assert lag["evidence"]["harmless"] is is_harmless
+    assert ("Harmless" in lag["remedy"]) is is_harmless
+    gaps = [one for one in scored.findings if one["reason"] == "BN_TRAIN_EVAL_GAP"]
+    assert bool(gaps) is not is_harmless
