@@ -167,7 +167,7 @@ def test_what_cannot_be_done_fails_with_its_reason_and_leaves_nothing(
     assert operation.state is State.FAILED
     assert operation.error is not None
     assert (operation.error["cause"], operation.error["reason"]) == ("user", "SHAPE_MISMATCH")
-    steady.operate("recalibrate", lagging.id, name="taken")
+    steady.until_operated(steady.operate("recalibrate", lagging.id, name="taken"))
     taken = steady.until_operated(steady.operate("recalibrate", lagging.id, name="taken"))
     assert taken.error is not None
     assert taken.error["reason"] == "REVISION_NAME_TAKEN"
