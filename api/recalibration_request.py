@@ -70,7 +70,7 @@ class RecalibrateRequest(Part):
     )
     batch_rows: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
         None,
-        description="Rows of one batch; null: what fits into memory, or the run's for `pooled` "
+        description="Rows of one batch; null: a sixteenth of the rows, or the run's for `pooled` "
         "and `ema`, which need two.",
     )
     seed: int = Field(0, ge=0, le=MAX_SEED, description="Orders the rows.")
