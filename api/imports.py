@@ -11,6 +11,7 @@ import numpy as np
 from sqlalchemy import Connection
 
 from api.import_request import Wanted
+from api.once import once
 from api.pickles import is_pickle
 from api.problems import Invalid, Refusal
 from api.serving.predictions import Predictions
@@ -81,17 +82,11 @@ class Imports:
             Refusal: 415 for a pickle, whatever it is called.
             IdempotencyMismatch, IdempotencyInFlight: see `core.idempotency`.
         """
-        if asked is None:
-            return Accepted(await self._take(wanted, received, None), replayed=False)
-        earlier = await self._database.awrite(lambda c: idempotency.reserve(c, asked, None))
-        if earlier is not None:
-            found = await self._database.aread(lambda c: checkpoints.get(c, earlier))
-            return Accepted(found, replayed=True)
-        try:
-            return Accepted(await self._take(wanted, received, asked), replayed=False)
-        except BaseException:
-            await self._database.awrite(lambda c: idempotency.give_up(c, asked))
-            raise
+        return Accepted(
+            *await once(
+                self._database, asked, checkpoints.get, lambda: self._take(wanted, received, asked)
+            )
+        )
 
     async def _take(
         self, wanted: Wanted, received: Received, asked: Idempotency | None

@@ -9,6 +9,7 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from api import repeats
+from api.once import once
 from api.pickles import is_pickle
 from api.problems import Invalid, Refusal
 from api.uploads import Received
@@ -84,17 +85,11 @@ class Intake:
             IdempotencyMismatch, IdempotencyInFlight: see `core.idempotency`.
         """
         _require_parts(wanted.format, received)
-        if asked is None:
-            return Accepted(await self._take(wanted, received, None), replayed=False)
-        earlier = await self._database.awrite(lambda c: idempotency.reserve(c, asked, None))
-        if earlier is not None:
-            found = await self._database.aread(lambda c: datasets.get(c, earlier))
-            return Accepted(found, replayed=True)
-        try:
-            return Accepted(await self._take(wanted, received, asked), replayed=False)
-        except BaseException:
-            await self._database.awrite(lambda c: idempotency.give_up(c, asked))
-            raise
+        return Accepted(
+            *await once(
+                self._database, asked, datasets.get, lambda: self._take(wanted, received, asked)
+            )
+        )
 
     async def _take(self, wanted: Wanted, received: Received, asked: Idempotency | None) -> Dataset:
         async with self._turns:
