@@ -9,16 +9,10 @@ from math import exp, isfinite, log, sqrt
 from statistics import fmean, stdev
 from typing import Literal
 
+from scipy.special import stdtrit
+
 Verdict = Literal["supports", "contradicts", "inconclusive"]
 CONFIDENCE = 0.95
-
-# Student's t for a two-sided 95 % interval, by degrees of freedom; 1.96 is its limit.
-# Abramowitz and Stegun 1964, table 26.10.
-_T = (
-    *(12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281),
-    *(2.2010, 2.1788, 2.1604, 2.1448, 2.1314, 2.1199, 2.1098, 2.1009, 2.0930, 2.0860),
-    *(2.0796, 2.0739, 2.0687, 2.0639, 2.0595, 2.0555, 2.0518, 2.0484, 2.0452, 2.0423),
-)
 
 
 @dataclass(frozen=True)
@@ -115,17 +109,6 @@ def judge(declared: Declared, seeds: Sequence[OfSeed]) -> Effect:
     middle = fmean(on_scale)
     if len(on_scale) < 2:
         return Effect(declared, back(middle), None, None, tuple(seeds))
-    half = student_t(len(on_scale) - 1) * stdev(on_scale) / sqrt(len(on_scale))
+    quantile = float(stdtrit(len(on_scale) - 1, (1 + CONFIDENCE) / 2))
+    half = quantile * stdev(on_scale) / sqrt(len(on_scale))
     return Effect(declared, back(middle), back(middle - half), back(middle + half), tuple(seeds))
-
-
-def student_t(degrees: int) -> float:
-    """The 97.5 % quantile of Student's t, to 1e-3; degrees at least 1.
-
-    Beyond the table the series of Abramowitz and Stegun, 26.7.5, to its second term.
-    """
-    if degrees <= len(_T):
-        return _T[degrees - 1]
-    z = 1.959964
-    first, second = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96
-    return z + first / degrees + second / degrees**2
