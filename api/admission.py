@@ -7,7 +7,7 @@ run costs this process one transaction and nothing else.
 import asyncio
 import sys
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
@@ -25,6 +25,7 @@ from core.settings import Settings
 from core.workers import Worker
 from model.errors import SpecRefused
 from model.findings import Finding
+from model.measures.periods import with_periods
 from model.plan import Checked, Limits, check
 from model.spec import RunSpec
 
@@ -88,6 +89,19 @@ class Admission:
         dataset = await self._dataset(spec.dataset)
         return self._checked(spec, dataset, await self._alive.get())
 
+    async def checker(self, names: Collection[str]) -> Callable[[RunSpec], Admitted]:
+        """A check of any specs that read one of these datasets; it asks nobody, in any thread.
+
+        Args:
+            names: ids or names of datasets.
+
+        Raises:
+            SpecRefused: one of them names no dataset.
+        """
+        found = {name: await self._dataset(name) for name in names}
+        alive = await self._alive.get()
+        return lambda spec: self._checked(spec, found[spec.dataset], alive)
+
     async def submit(self, spec: RunSpec, asked: Idempotency | None) -> Submitted:
         """Check and queue a run; it is committed when this returns.
 
@@ -123,10 +137,14 @@ class Admission:
                 min_free_bytes=least,
             )
 
+    async def alive(self) -> list[Worker]:
+        """The workers that are alive now."""
+        return await self._alive.get()
+
     async def queue_of(self, device: str) -> QueueName:
         """The queue whose workers take runs for this device now."""
         if device == "auto":
-            return "gpu" if _has_gpu(await self._alive.get()) else "cpu"
+            return "gpu" if has_gpu(await self._alive.get()) else "cpu"
         return "gpu" if device == "cuda" else "cpu"
 
     def _checked(self, spec: RunSpec, dataset: Dataset, alive: list[Worker]) -> Admitted:
@@ -134,7 +152,7 @@ class Admission:
         # ever; one dataset must have one hash, too.
         dataset_is = dataset.name if dataset.built_in else dataset.id
         spec = spec.model_copy(update={"dataset": dataset_is})
-        checked = check(spec, dataset.facts, self._limits)
+        checked = with_periods(check(spec, dataset.facts, self._limits))
         of_rows = (Finding(**finding) for finding in dataset.findings or ())
         findings = (*checked.findings, *of_rows, *waits(checked.spec, alive))
         return Admitted(replace(checked, findings=findings), dataset)
@@ -158,18 +176,19 @@ class Admission:
 
 def waits(spec: RunSpec, alive: list[Worker]) -> Iterator[Finding]:
     """What a run would wait for, because no worker that lives now can take it."""
-    if spec.device == "cuda" and not _has_gpu(alive):
+    if spec.device == "cuda" and not has_gpu(alive):
         remedy = "The run waits until a GPU worker is there; start one, or set device to cpu."
         yield Finding("NO_GPU_WORKER", "note", None, {"gpu_workers": 0}, remedy)
     slots = [worker.slots for worker in alive if worker.queue == "cpu"]
-    on_cpu = spec.device == "cpu" or (spec.device == "auto" and not _has_gpu(alive))
+    on_cpu = spec.device == "cpu" or (spec.device == "auto" and not has_gpu(alive))
     if on_cpu and slots and spec.threads > max(slots):
         evidence = {"threads": spec.threads, "most_slots": max(slots)}
         remedy = "The run waits until a worker with as many slots is there; ask for fewer threads."
         yield Finding("THREADS_EXCEED_SLOTS", "note", None, evidence, remedy)
 
 
-def _has_gpu(alive: list[Worker]) -> bool:
+def has_gpu(alive: list[Worker]) -> bool:
+    """Whether one of these workers trains on a GPU."""
     return any(worker.queue == "gpu" for worker in alive)
 
 

@@ -16,8 +16,10 @@ from api.routes import (
     datasets,
     diagnosis,
     drift,
+    experiments,
     history,
     imports,
+    measurements,
     models,
     operations,
     predictions,
@@ -32,6 +34,7 @@ from api.telemetry import Telemetry
 from core.errors import (
     CheckpointNotFound,
     DatasetNotFound,
+    ExperimentNotFound,
     ModelNotFound,
     NotFound,
     OperationNotFound,
@@ -43,6 +46,7 @@ VERSION = "0.1.0"
 _ROUTERS = (
     runs,
     run_log,
+    measurements,
     predictions,
     models,
     drift,
@@ -52,6 +56,7 @@ _ROUTERS = (
     diagnosis,
     history,
     operations,
+    experiments,
     datasets,
     service,
 )
@@ -60,6 +65,7 @@ _IDS: dict[str, type[NotFound]] = {
     "/v1/checkpoints/": CheckpointNotFound,
     "/v1/models/": ModelNotFound,
     "/v1/operations/": OperationNotFound,
+    "/v1/experiments/": ExperimentNotFound,
     "/v1/datasets/": DatasetNotFound,
 }
 

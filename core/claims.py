@@ -12,11 +12,12 @@ from typing import Any, Literal
 from sqlalchemy import Connection, bindparam, case, func, null, or_, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
-from core import checkpoints, leases, metrics
+from core import checkpoints, leases, measurements, metrics
 from core.checkpoints import NewCheckpoint, Origin
 from core.clock import now
 from core.events import NewEvent, append
 from core.leases import INTERRUPTED, Owner
+from core.measurements import Measurement
 from core.metrics import Point
 from core.moves import NO_OWNER, change
 from core.owned import is_owned, keep, let_go, locked_owned, owned_update
@@ -26,7 +27,7 @@ from core.states import Outcome, State
 from core.tables import runs
 from core.told import claimed, differs, ended, failed, freed, measured, restored, saved, training
 
-__all__ = ["NewCheckpoint", "Owner", "Point", "Report", "Restored", "ResumePoint"]
+__all__ = ["Measurement", "NewCheckpoint", "Owner", "Point", "Report", "Restored", "ResumePoint"]
 
 _LET_GO = {  # where a run goes when its owner lets go of it before its end
     State.RUNNING: State.QUEUED,
@@ -56,6 +57,7 @@ class Report:
     evaluated: bool = False  # held-out rows were scored, which the run's log tells
     first_step_at: float | None = None  # the claim's first step, seconds since 1970
     restored: Sequence[Restored] = ()  # steps since the report before
+    measured: Sequence[Measurement] = ()  # since then, too
 
 
 def next_queued(
@@ -81,8 +83,8 @@ def waiting(connection: Connection, gpu_alive: bool) -> dict[Literal["cpu", "gpu
 def claim(connection: Connection, run_id: str, owner: Owner, lease_seconds: float) -> Run | None:
     """Become the owner of a queued run; None where another was faster or it may not start yet.
 
-    Points that a dead owner wrote beyond the resume point are gone afterwards: they are
-    written again, exactly as they were.
+    Points and measurements that a dead owner wrote beyond the resume point are gone afterwards:
+    they are written again, exactly as they were.
     """
     values = leases.start(connection, runs, owner, lease_seconds)
     values |= {"step": func.coalesce(runs.c.resume_step, 0), "steps_per_second": None}
@@ -117,7 +119,9 @@ def renew(connection: Connection, run_id: str, epoch: int, lease_seconds: float)
 
 
 def report(connection: Connection, run_id: str, epoch: int, told: Report) -> State:
-    """Write progress and metric points, sum them up in the run's row, and log evaluations.
+    """Write progress, metric points and measurements, and log evaluations.
+
+    The points are summed up in the run's row.
 
     Raises:
         Fenced: the claim is over.
@@ -128,6 +132,7 @@ def report(connection: Connection, run_id: str, epoch: int, told: Report) -> Sta
     values |= _summed(connection, run_id, told.points)
     state = keep(connection, run_id, epoch, values)
     metrics.add(connection, run_id, told.points)
+    measurements.add(connection, run_id, told.measured)
     for one in told.restored:
         append(connection, run_id, restored(one.step, one.layers))
     if told.first_step_at is not None:
@@ -175,6 +180,7 @@ def drop_resume(connection: Connection, run_id: str, epoch: int, why: str) -> fr
     values: dict[str, Any] = dict.fromkeys(names) | {"step": 0, "metrics": {}, "crash_step": -1}
     keep(connection, run_id, epoch, values)
     metrics.delete_beyond(connection, run_id, -1)
+    measurements.delete_beyond(connection, run_id, -1)
     append(connection, run_id, NewEvent("warning", why, "warning", {"epoch": epoch}))
     return former - checkpoints.keys(connection, run_id)
 
@@ -327,8 +333,9 @@ def _claimable(connection: Connection) -> ColumnElement[bool]:
 
 
 def _rewound(connection: Connection, run: Run) -> Run:
-    """A run whose points and summary are those of its resume step."""
+    """A run whose points, summary and measurements are those of its resume step."""
     beyond = run.resume.step if run.resume else -1
+    measurements.delete_beyond(connection, run.id, beyond)
     if metrics.delete_beyond(connection, run.id, beyond) == 0:
         return run
     summary = metrics.summary(connection, run.id)

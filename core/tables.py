@@ -67,6 +67,7 @@ runs = Table(
     Column("device", String(8), nullable=False),  # auto, cpu or cuda, as asked
     Column("threads", Integer, nullable=False),
     Column("labels", JSON, nullable=False),  # as shown; run_labels is what filters read
+    Column("experiment_id", String(40)),  # that planned it; null again once that is deleted
     Column("findings", JSON, nullable=False),
     # How far it is.
     Column("steps", BigInteger, nullable=False),
@@ -91,6 +92,7 @@ runs = Table(
     CheckConstraint(f"state IN ({_STATES})", name="state"),
     Index("ix_runs_queue", "state", "turn", "id", "device"),
     Index("ix_runs_state", "state", "id"),
+    Index("ix_runs_experiment", "experiment_id", "id"),
 )
 
 run_labels = Table(
@@ -122,6 +124,16 @@ points = Table(
     Column("step", BigInteger, primary_key=True, autoincrement=False),
     Column("value", Double),  # null where not finite
     Column("not_finite", String(4)),  # nan, inf or -inf
+)
+
+measurements = Table(
+    "measurements",
+    metadata,
+    Column("run_id", String(40), ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("kind", String(40), primary_key=True),
+    Column("step", BigInteger, primary_key=True, autoincrement=False),
+    Column("data", JSON, nullable=False),
+    Column("bytes", Integer, nullable=False),  # of it as text, so that answers can be bounded
 )
 
 checkpoints = Table(
@@ -162,6 +174,7 @@ operations = Table(
     # What it works on; it goes when that goes.
     Column("checkpoint_id", String(40), ForeignKey("checkpoints.id", ondelete="CASCADE")),
     Column("dataset_id", String(120)),
+    Column("experiment_id", String(40)),  # whose report it makes
     Column("params", JSON, nullable=False),
     Column("device", String(8), nullable=False),  # auto, cpu or cuda, as asked
     Column("threads", Integer, nullable=False),
@@ -177,6 +190,31 @@ operations = Table(
     CheckConstraint("state IN ('queued', 'running', 'succeeded', 'failed')", name="state"),
     Index("ix_operations_queue", "state", "turn", "id", "device"),
     Index("ix_operations_checkpoint", "checkpoint_id", "id"),
+    Index("ix_operations_experiment", "experiment_id", unique=True),  # one report each
+)
+
+experiments = Table(
+    "experiments",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("kind", String(40), nullable=False),
+    # What was asked.
+    Column("params", JSON, nullable=False),  # with their defaults filled in
+    Column("seeds", JSON, nullable=False),
+    Column("plan", JSON, nullable=False),  # [{run, arm, seed}]; a run may be deleted afterwards
+    Column("state", String(16), nullable=False),
+    # What it answers, once its report is made.
+    Column("summary", JSON(none_as_null=True)),
+    Column("prefix", Text),  # of its files in the store
+    Column("files", JSON(none_as_null=True)),  # {name below the prefix: sha256 in hex}
+    Column("error", JSON(none_as_null=True)),
+    Column("created_at", Double, nullable=False),
+    Column("started_at", Double),
+    Column("finished_at", Double),
+    CheckConstraint(
+        "state IN ('queued', 'running', 'succeeded', 'failed', 'cancelled')", name="state"
+    ),
+    Index("ix_experiments_state", "state", "id"),
 )
 
 models = Table(

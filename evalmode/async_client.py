@@ -106,6 +106,7 @@ class AsyncRuns(AsyncFront):
     resume = call_bound(runs.resume, bind_run)
     delete = call(runs.delete)
     metrics = call(runs.metrics)
+    measurements = call(runs.measurements)
     events = each(stream.events)
     checkpoints = each(runs.checkpoints)
     history = call(runs.history)
@@ -149,6 +150,7 @@ class AsyncRunMethods(AsyncBound):
     resume = of_this(AsyncRuns.resume)
     delete = of_this(AsyncRuns.delete)
     series = of_this(AsyncRuns.metrics)  # the field `metrics` holds the summaries
+    measurements = of_this(AsyncRuns.measurements)
     events = of_this(AsyncRuns.events)
     checkpoints = of_this(AsyncRuns.checkpoints)
     history = of_this(AsyncRuns.history)

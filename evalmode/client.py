@@ -105,6 +105,7 @@ class Runs(Front):
     resume = call_bound(runs.resume, bind_run)
     delete = call(runs.delete)
     metrics = call(runs.metrics)
+    measurements = call(runs.measurements)
     events = each(stream.events)
     checkpoints = each(runs.checkpoints)
     history = call(runs.history)
@@ -148,6 +149,7 @@ class RunMethods(Bound):
     resume = of_this(Runs.resume)
     delete = of_this(Runs.delete)
     series = of_this(Runs.metrics)  # the field `metrics` holds the summaries
+    measurements = of_this(Runs.measurements)
     events = of_this(Runs.events)
     checkpoints = of_this(Runs.checkpoints)
     history = of_this(Runs.history)

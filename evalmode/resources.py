@@ -114,6 +114,24 @@ class Metrics(Resource):
         return self.series[name]
 
 
+class MeasurementSeries(Resource):
+    """What one measure found; None stands for a number that is not finite."""
+
+    steps: list[int]
+    values: list[Mapping[str, Any]]  # one for each step, its fields those of the measure
+    sampled: bool  # whether probes were left out
+    of: int  # how many there are
+
+
+class Measurements(Resource):
+    """What measures found, by kind."""
+
+    series: Mapping[str, MeasurementSeries]
+
+    def __getitem__(self, kind: str) -> MeasurementSeries:
+        return self.series[kind]
+
+
 class Event(Resource):
     """One entry of a run's log."""
 
@@ -246,6 +264,16 @@ class Predictions(Resource):
         return [prediction.label for prediction in self.predictions]
 
 
+class MeasurePlan(Resource):
+    """How often a measure would be taken, and what it would cost."""
+
+    kind: str
+    every: int | None = None  # optimizer steps; None: at steps of its own
+    probes: int
+    row_passes: float  # of all its probes; training on a row is 3
+    share: float  # of the training's row-passes
+
+
 class Checked(Resource):
     """A spec that was checked and not queued: what it would be and cost."""
 
@@ -254,6 +282,7 @@ class Checked(Resource):
     parameters: int
     memory_bytes: int
     steps: int
+    measures: list[MeasurePlan] = []
     findings: list[Finding] = []
 
 

@@ -1,6 +1,6 @@
 """What can be asked of runs, as procedures: `client.runs` of both clients."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -8,7 +8,14 @@ from urllib.parse import quote
 from pydantic import BaseModel
 
 from evalmode.predictions import Extra, ask, ask_file
-from evalmode.resources import Checked, Checkpoint, Metrics, Predictions, RunRecord
+from evalmode.resources import (
+    Checked,
+    Checkpoint,
+    Measurements,
+    Metrics,
+    Predictions,
+    RunRecord,
+)
 from evalmode.statistics import History
 from evalmode.steps import Emitting, Request, Steps, exchange, fetch, once, pages, post_json
 from evalmode.waiting import until_ended
@@ -142,6 +149,32 @@ def metrics(
     if max_points is not None:
         query["max_points"] = str(max_points)
     return fetch(Request("GET", run_path(run, "metrics"), query), Metrics.model_validate)
+
+
+def measurements(
+    run: str,
+    *,
+    kinds: Sequence[str] | None = None,
+    from_step: int = 0,
+    max_points: int | None = None,
+) -> Steps[Measurements]:
+    """What the measures of a run found, probe by probe.
+
+    Args:
+        run: its id.
+        kinds: of which measures; None: of all that it has taken.
+        from_step: first step wanted.
+        max_points: most probes of one measure; more are sampled, and `sampled` says so.
+
+    Raises:
+        Invalid: no measure is of such a kind, or the answer would be too large.
+    """
+    query = {"from_step": str(from_step)}
+    if kinds is not None:
+        query["kinds"] = ",".join(kinds)
+    if max_points is not None:
+        query["max_points"] = str(max_points)
+    return fetch(Request("GET", run_path(run, "measurements"), query), Measurements.model_validate)
 
 
 def checkpoints(run: str) -> Emitting[Checkpoint]:

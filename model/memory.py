@@ -10,6 +10,7 @@ from model.batches import Batches
 from model.blocks import (
     LEAST_ROWS,
     MOST_SCORED_ROWS,
+    block_rows,
     chunk_rows,
     largest_chunk,
     scored_bytes,
@@ -17,7 +18,10 @@ from model.blocks import (
 from model.data.dataset import Facts
 from model.data.split import Sizes
 from model.sizes import Plan
-from model.spec import BatchNorm, RunSpec, Sgd
+from model.spec import OverBatch, RunSpec, Sgd
+
+MEASURED_COPIES = 8  # of the parameters: before and after a step, gradients, points beside them
+MEASURED_VALUES = 4_096  # of one unit that are held at once, before and after a step
 
 
 @dataclass(frozen=True)
@@ -31,12 +35,13 @@ class Memory:
     #: that a checkpoint is scored on at once: whichever takes most.
     activations: int
     data: int  # all rows and targets, and the training rows in the epoch's order
+    measures: int  # copies of the network, their gradients and activations, rows and values
 
     @property
     def total(self) -> int:
         """Bytes altogether."""
-        purposes = (self.parameters, self.gradients, self.optimizer, self.activations, self.data)
-        return sum(purposes)
+        learned = self.parameters + self.gradients + self.optimizer
+        return learned + self.activations + self.data + self.measures
 
 
 def estimate(spec: RunSpec, facts: Facts, plan: Plan, batches: Batches, rows: Sizes) -> Memory:
@@ -52,22 +57,41 @@ def estimate(spec: RunSpec, facts: Facts, plan: Plan, batches: Batches, rows: Si
             scored_bytes(plan, item, _scored_at_once(spec, plan, rows)),
         ),
         data=(facts.rows + rows.train) * row,
+        measures=_measures(spec, plan, batches, rows, row) if spec.measures else 0,
     )
 
 
 def _scored_at_once(spec: RunSpec, plan: Plan, rows: Sizes) -> int:
     """The most rows that pass through the network at once when a checkpoint is scored.
 
-    Held-out rows pass in chunks. Where there are batch norms they pass in batches of the
+    Held-out rows pass in chunks. Where norms are over the batch they pass in batches of the
     training size, too, and a batch and all chunks of the training rows are compared.
     """
     held_out = rows.test or rows.validation or rows.train
     size = chunk_rows(plan, item_bytes(spec))
     passes = [largest_chunk(held_out, size)]
-    if any(isinstance(layer.norm, BatchNorm) for layer in plan.walk()):
+    if any(isinstance(layer.norm, OverBatch) for layer in plan.walk()):
         passes += [largest_chunk(held_out, spec.batch_size), largest_chunk(rows.train, size)]
         passes += [min(spec.batch_size, MOST_SCORED_ROWS)]
     return max(passes)
+
+
+def _measures(spec: RunSpec, plan: Plan, batches: Batches, rows: Sizes, row: int) -> int:
+    """What the hungriest measure takes beside the run: they are taken one after another.
+
+    Args:
+        row: bytes of one row and its targets.
+    """
+    item = item_bytes(spec)
+    at_once = max(batches.largest, block_rows(plan, item))
+    channels = [layer.output_shape[0] for layer in plan.walk()]
+    values = sum(channels) * MEASURED_VALUES + max(channels) * rows.train
+    return (
+        MEASURED_COPIES * (plan.parameters + plan.buffers) * item
+        + 2 * plan.activations_per_row * at_once * item
+        + 2 * values * 8
+        + rows.train * row
+    )
 
 
 def item_bytes(spec: RunSpec) -> int:

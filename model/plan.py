@@ -14,15 +14,17 @@ from model.data.split import Sizes, split_sizes
 from model.errors import SpecRefused
 from model.expand import expand
 from model.findings import Finding
+from model.indices import refuse_places, refuse_rows
 from model.lints import findings
+from model.measurable import refuse_unmeasurable
 from model.memory import Memory, estimate
-from model.sizes import Plan, PlannedLayer
-from model.spec import MAX_STEPS, BatchNorm, Loss, RunSpec
+from model.single_values import refuse_single_values
+from model.sizes import Plan, PlannedLayer, kept
+from model.spec import MAX_STEPS, GhostBatchNorm, Loss, RunSpec
 
 __all__ = ["Checked", "Limits", "Memory", "Plan", "PlannedLayer", "check", "plan"]
 
 TOO_LARGE = "MODEL_TOO_LARGE"
-TAIL_OF_ONE = "BN_TAIL_BATCH_ONE"
 MOST_EVALUATIONS = 100_000
 MOST_CHECKPOINTS = 10_000
 MAX_LAYERS = 2_000  # every layer, also inside residuals
@@ -64,6 +66,13 @@ class Checked:
         every = self.spec.checkpoint_every
         return None if every is None else self.batches.steps_in(every)
 
+    def updates(self, steps: int) -> int:
+        """Times that `steps` optimizer steps move each running statistic: once, or once a group."""
+        norm = self.spec.norm
+        if isinstance(norm, GhostBatchNorm):
+            return self.batches.groups_in(steps, norm.group_size)
+        return steps
+
     @property
     def sizes(self) -> list[dict[str, Any]]:
         """One JSON-ready row per layer; what is inside a residual follows it."""
@@ -77,6 +86,7 @@ def plan(spec: RunSpec, facts: Facts) -> Plan:
         SpecRefused: layers that do not fit each other, the rows or the targets.
     """
     layers = expand(spec.network, spec.norm, facts.input_shape, facts.outputs)
+    refuse_places(layers)
     _refuse_outputs(layers, facts)
     parameters = sum(layer.parameters for layer in layers)
     if parameters == 0:
@@ -87,7 +97,7 @@ def plan(spec: RunSpec, facts: Facts) -> Plan:
         layers,
         parameters,
         buffers=sum(layer.buffers for layer in layers),
-        activations_per_row=prod(facts.input_shape) + sum(prod(one.output_shape) for one in every),
+        activations_per_row=prod(facts.input_shape) + sum(kept(one) for one in every),
     )
 
 
@@ -102,12 +112,14 @@ def check(spec: RunSpec, facts: Facts, limits: Limits) -> Checked:
     if spec.select == "best" and spec.split.validation == 0:
         raise SpecRefused("select", "best needs split.validation above 0")
     planned = plan(spec, facts)
+    refuse_rows(planned.layers, facts, spec.scaling)
     _refuse_size("parameters", planned.parameters, limits.max_parameters)
     rows = _rows(spec, facts)
     batches = lay_out(rows.train, spec.batch_size, spec.tail)
     steps = _steps(spec, batches)
-    _refuse_single_values(spec, planned, batches, steps)
+    refuse_single_values(spec, planned, batches, steps)
     _refuse_crowds(spec, batches, steps)
+    refuse_unmeasurable(spec, planned, steps)
     memory = estimate(spec, facts, planned, batches, rows)
     _refuse_size("bytes of memory", memory.total, limits.max_memory_bytes)
     return Checked(
@@ -124,11 +136,19 @@ def check(spec: RunSpec, facts: Facts, limits: Limits) -> Checked:
 def _size(layer: PlannedLayer) -> dict[str, Any]:
     return {
         "layer": layer.name,
-        "kind": f"{layer.norm.kind}_norm" if layer.norm else layer.layer.kind,
+        "kind": _kind(layer),
         "input_shape": list(layer.input_shape),
         "output_shape": list(layer.output_shape),
         "parameters": layer.parameters,
     }
+
+
+def _kind(layer: PlannedLayer) -> str:
+    """What stands there; a norm by its own kind."""
+    if layer.norm is None:
+        return layer.layer.kind
+    kind = layer.norm.kind
+    return kind if kind in ("noise", "batch_renorm") else f"{kind}_norm"
 
 
 def _refuse_outputs(layers: tuple[PlannedLayer, ...], facts: Facts) -> None:
@@ -217,21 +237,3 @@ def _steps(spec: RunSpec, batches: Batches) -> int:
         message = f"the budget is {steps} steps; at most {MAX_STEPS} are allowed"
         raise SpecRefused("budget.epochs", message, steps=steps, limit=MAX_STEPS)
     return steps
-
-
-def _refuse_single_values(spec: RunSpec, planned: Plan, batches: Batches, steps: int) -> None:
-    """Refuse a batch in which a channel of a batch norm would have one value only."""
-    norms = (layer for layer in planned.walk() if isinstance(layer.norm, BatchNorm))
-    alone = next((layer for layer in norms if layer.positions == 1), None)
-    if alone is None:
-        return
-    where = {"layer": alone.name, "batch_size": spec.batch_size}
-    if spec.batch_size == 1:
-        message = f"layer {alone.name} normalizes over the batch, and a batch is one row"
-        raise SpecRefused("batch_size", message, TAIL_OF_ONE, **where)
-    if batches.last == 1 and steps >= batches.steps:
-        message = (
-            f"an epoch's last batch is one row, and layer {alone.name} normalizes over the "
-            "batch: set tail to merge or drop, or change batch_size"
-        )
-        raise SpecRefused("tail", message, TAIL_OF_ONE, **where)

@@ -18,7 +18,8 @@ from typing import Any
 from core.files import FileStore
 from model.checkpoint import About, Written, load, read, to_bytes, write
 from model.errors import CheckpointRefused
-from model.training.loop import ResumePoint, Snapshot
+from model.training.happenings import Snapshot
+from model.training.loop import ResumePoint
 from model.training.resume import Position
 from worker.assignment import Assignment, ResumeFiles
 from worker.channel import Channel

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from core import claims, logs, runs
-from core.claims import NewCheckpoint, Point, Report, Restored, ResumePoint
+from core.claims import Measurement, NewCheckpoint, Point, Report, Restored, ResumePoint
 from core.errors import DatabaseUnavailable, NotFound, StoreUnavailable
 from core.record import Run
 from core.states import Outcome, State
@@ -80,8 +80,15 @@ class Supervisor(Supervision):
         points = [Point(**point) for point in message["points"]]
         rate = self._pace.rate(message["step"], message["clock"])
         first_step_at = message["at"] if message["first"] else None
-        restored = [Restored(**one) for one in message["restored"]]
-        told = Report(message["step"], rate, points, message["evaluated"], first_step_at, restored)
+        told = Report(
+            message["step"],
+            rate,
+            points,
+            message["evaluated"],
+            first_step_at,
+            [Restored(**one) for one in message["restored"]],
+            [Measurement(**one) for one in message["measured"]],
+        )
         self._own(claims.report, told, durable=False)
         if message["first"]:
             self._spare.prepare()  # not earlier, or it would take time from this run's start

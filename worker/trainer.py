@@ -3,6 +3,7 @@
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -11,11 +12,15 @@ from core.settings import Settings
 from model.checkpoint import About
 from model.data.dataset import load as load_dataset
 from model.errors import CheckpointRefused
+from model.measures.engine import engine_of
+from model.networks.indices import refuse_indices
 from model.plan import Limits, check
 from model.spec import RunSpec
 from model.training.arrays import prepare
 from model.training.guard import Restored
-from model.training.loop import Happening, Point, Training
+from model.training.happenings import Happening, Point
+from model.training.loop import Training
+from model.training.observer import Measured
 from worker.assignment import Assignment
 from worker.channel import Channel
 from worker.lease import Lifeline
@@ -38,6 +43,7 @@ class Trainer:
         self._points: list[Point] = []
         self._evaluated = False  # since the last report
         self._restored: list[Restored] = []  # since then, too
+        self._measured: list[Measured] = []
         self._reported_at = self._saved_at = time.monotonic()
 
     def train(self) -> None:
@@ -60,7 +66,9 @@ class Trainer:
         dataset = load_dataset(Path(self.assignment.dataset))
         checked = check(spec, dataset.facts, ACCEPTED)
         arrays = prepare(dataset, spec, device)
-        self.training = Training(checked, arrays, device)
+        engine = engine_of(checked, arrays, device, self.lifeline.moved)
+        self.training = Training(checked, arrays, device, engine)
+        refuse_indices(self.training.network, dataset.inputs)
         self._resume()
         self._first = self.training.step + 1
         about = About(spec, dataset.facts, arrays.scaling, 0)
@@ -85,6 +93,7 @@ class Trainer:
         self._points += happening.points
         self._evaluated |= happening.evaluated
         self._restored += happening.restored
+        self._measured += happening.measured
         is_first = happening.step == self._first
         is_saving = not happening.ended and self._must_save(happening, now)
         is_late = now - self._reported_at > timing.metrics
@@ -109,8 +118,9 @@ class Trainer:
             evaluated=self._evaluated,
             points=[asdict(point) for point in self._points],
             restored=[asdict(one) for one in self._restored],
+            measured=[_measurement(one) for one in self._measured],
         )
-        self._restored = []
+        self._restored, self._measured = [], []
         self._points, self._evaluated, self._reported_at = [], False, time.monotonic()
 
     def _end(self, happening: Happening) -> None:
@@ -134,3 +144,8 @@ class Trainer:
             self.saver.save(self.training.resume_point(), None)
             self.saver.wait()
         self.channel.send("released", delay=0.0, detail=self.lifeline.wish)
+
+
+def _measurement(found: Measured) -> dict[str, Any]:
+    """As its record has it; the values are among the points."""
+    return {"kind": found.kind, "step": found.step, "data": dict(found.data)}

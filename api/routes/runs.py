@@ -2,18 +2,18 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
-from pydantic import Field
 from sqlalchemy import Connection
 
 from api import openapi, queries, repeats, resources
 from api.admission import Admitted
 from api.bodies import JSON, StrictRoute
+from api.checked import CheckedSpec, values_of
 from api.openapi import refusals
 from api.problems import Invalid
-from api.resources import FindingResource, Listing, Resource, RunResource, Spec
+from api.resources import Listing, Resource, RunResource
 from api.services import Given, Services
 from api.validation import FieldError, shorten
 from core import logs, runs
@@ -31,35 +31,13 @@ RunId = Annotated[
 Limit = Annotated[int, Query(ge=1, le=runs.MAX_PAGE, description="Items of one page.")]
 After = Annotated[str | None, Query(description="`last_id` of the page before.")]
 MAX_LABELS = 32
+EXPERIMENT_ID = "^exp_[0-9a-f]{32}$"
 
 
-class Memory(Resource):
-    """Bytes that a run is expected to need, by purpose."""
-
-    parameters: int = Field(description="Weights and running statistics, with kept copies.")
-    gradients: int = Field(description="One per parameter.")
-    optimizer: int = Field(description="Its state.")
-    activations: int = Field(
-        description="Of the largest batch, of the fewest rows that are evaluated at once, or of "
-        "the most rows that a checkpoint is scored on at once: whichever takes most."
-    )
-    data: int = Field(description="Rows and targets.")
-
-
-class Validation(Resource):
+class Validation(CheckedSpec):
     """What a submission would have become."""
 
     object: Literal["validation"] = "validation"
-    spec: Spec = Field(
-        description="With every default filled in, and `sizes`: one row per layer with its "
-        "shapes and parameters."
-    )
-    spec_hash: str = Field(description="sha256 of what decides the numbers.")
-    parameters: int = Field(description="Learned values of the network.")
-    memory: Memory = Field(description="Estimate in bytes, by purpose.")
-    memory_bytes: int = Field(description="Their sum.")
-    steps: int = Field(description="Optimizer steps of the whole budget.")
-    findings: list[FindingResource] = Field(description="What its owner should know.")
 
 
 @router.post(
@@ -99,17 +77,7 @@ def _json(body: Resource, status: int, headers: dict[str, str] | None = None) ->
 
 
 def _validation(admitted: Admitted) -> Validation:
-    checked = admitted.checked
-    spec: dict[str, Any] = checked.spec.model_dump(mode="json")
-    return Validation(
-        spec=spec | {"sizes": checked.sizes},
-        spec_hash=checked.spec.hash,
-        parameters=checked.plan.parameters,
-        memory=Memory.model_validate(vars(checked.memory)),
-        memory_bytes=checked.memory.total,
-        steps=checked.steps,
-        findings=[FindingResource(**finding.to_json()) for finding in checked.findings],
-    )
+    return Validation.model_validate(values_of(admitted.checked))
 
 
 async def _hint(services: Services, run: Run) -> None:
@@ -123,9 +91,12 @@ async def list_runs(
     limit: Limit = 20,
     after: After = None,
     state: Annotated[State | None, Query(description="Only runs in this state.")] = None,
+    experiment: Annotated[
+        str | None, Query(pattern=EXPERIMENT_ID, description="Only runs of this experiment.")
+    ] = None,
 ) -> Listing[RunResource]:
     """Runs, newest first. `label.<key>=<value>` filters by labels; all must match."""
-    wanted = Filter(state, _labels(request), limit, after)
+    wanted = Filter(state, _labels(request), limit, after, experiment)
     page = await services.database.aread(lambda c: runs.page(c, wanted))
     return Listing[RunResource](
         data=[resources.run(run) for run in page.data],

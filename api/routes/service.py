@@ -9,7 +9,7 @@ from pydantic import Field
 from api import telemetry, uploads
 from api.openapi import refusals
 from api.resources import Resource
-from api.routes import run_log
+from api.routes import measurements, run_log
 from api.services import Given, Services
 from api.serving import inputs, windows
 from core import idempotency, runs
@@ -19,6 +19,8 @@ from model import spec
 from model.data import readers
 from model.data.builtin import BUILTIN
 from model.data.options import Limits
+from model.lab.catalogue import EXPERIMENTS
+from model.lab.experiment import MOST_RUNS, MOST_SEEDS
 
 router = APIRouter(tags=["service"])
 
@@ -42,8 +44,13 @@ _CONSTANTS = {
     "page_items": runs.MAX_PAGE,
     "page_events": run_log.MAX_EVENTS,
     "series_points": run_log.MAX_SERIES_POINTS,
+    "measures": spec.MAX_MEASURES,
+    "measurement_points": measurements.MAX_PROBES,
+    "measurement_bytes": measurements.MAX_BYTES,
     "upload_parts": uploads.MAX_PARTS,
     "drift_windows": windows.MOST_WINDOWS,
+    "experiment_runs": MOST_RUNS,
+    "experiment_seeds": MOST_SEEDS,
 }
 
 
@@ -77,10 +84,12 @@ class Capabilities(Resource):
     object: Literal["capabilities"] = "capabilities"
     networks: list[str] = Field(description="Values of `network.kind`.")
     norms: list[str] = Field(description="Values of `norm.kind`.")
+    measures: list[str] = Field(description="Values of `kind` in `measures`.")
     optimizers: list[str] = Field(description="Values of `optimizer.kind`.")
     schedules: list[str] = Field(description="Values of `schedule.kind`.")
     activations: list[str] = Field(description="Values of `activation`.")
     datasets: list[str] = Field(description="Built-in datasets.")
+    experiments: list[str] = Field(description="Kinds of experiments.")
     formats: list[str] = Field(description="Formats of uploads.")
     prediction_media_types: list[str] = Field(description="Content-Types of a prediction.")
     devices: list[Device] = Field(description="Of the live workers.")
@@ -126,10 +135,12 @@ async def capabilities(services: Given) -> Capabilities:
     return Capabilities(
         networks=_kinds(spec.Network),
         norms=_kinds(spec.NormByKind),
+        measures=_kinds(spec.MeasureByKind),
         optimizers=_kinds(spec.Optimizer),
         schedules=_kinds(spec.Schedule),
         activations=list(get_args(spec.Activation)),
         datasets=list(BUILTIN),
+        experiments=sorted(EXPERIMENTS),
         formats=list(readers.FORMATS),
         prediction_media_types=list(inputs.MEDIA_TYPES),
         devices=[_device(worker) for worker in await services.readiness.alive()],

@@ -6,7 +6,7 @@ setting)`, which makes one; `model.measures.catalogue` lists them by kind.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -57,6 +57,7 @@ class Reading:
     data: Mapping[str, Any]  # all else, JSON-ready, null where not finite
 
 
+@runtime_checkable
 class StateProbe(Protocol):
     """A measure of a network as it stands. It keeps nothing between two looks."""
 
@@ -64,6 +65,7 @@ class StateProbe(Protocol):
         """What is measured at one moment."""
 
 
+@runtime_checkable
 class StepProbe(Protocol):
     """A measure of what one optimizer step changes. It keeps nothing between two steps."""
 

@@ -2,15 +2,18 @@
 
 import hashlib
 import json
+from collections import Counter
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, Strict, WithJsonSchema, model_validator
 
+from model.spec.measures import Measure
 from model.spec.networks import Network
 from model.spec.norms import NoNorm, Norm
 from model.spec.parts import MAX_SEED, Fraction, Label, LabelKey, Part, at_most, plain_text
 from model.spec.training import Constant, Init, Loss, Optimizer, Schedule, Sgd, Span
 
+MAX_MEASURES = 16
 DATASET_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
 
 
@@ -43,6 +46,14 @@ class Split(Part):
         return self
 
 
+def _each_once(measures: tuple[Measure, ...]) -> tuple[Measure, ...]:
+    counted = Counter(measure.kind for measure in measures)
+    twice = [kind for kind, count in counted.items() if count > 1]
+    if twice:
+        raise ValueError(f"each kind may be asked for once; {', '.join(twice)} is there twice")
+    return measures
+
+
 class RunSpec(Part):
     """Everything that decides a run. Two runs of one spec give the same numbers on one machine."""
 
@@ -51,8 +62,10 @@ class RunSpec(Part):
         description="Name of a built-in dataset, or the id or name of an uploaded one."
     )
     split: Split = Field(Split(), description="Training, validation and test rows.")
-    scaling: Literal["standard", "minmax", "none"] = Field(
-        "standard", description="Input scaling, fitted on the training rows."
+    scaling: Literal["standard", "minmax", "binary", "none"] = Field(
+        "standard",
+        description="Input scaling, fitted on the training rows; `binary` is 1 above the middle "
+        "between the smallest and the largest of all their values, else 0.",
     )
     network: Network = Field(description="The layers.")
     norm: Norm = Field(
@@ -94,8 +107,16 @@ class RunSpec(Part):
         "last", description="`best` chooses on the validation rows, never on the test rows."
     )
     measures: Annotated[
-        tuple[Annotated[str, Field(max_length=63)], ...], Strict(False), at_most(0)
-    ] = Field((), max_length=0, description="Extra probes; none exist in this version.")
+        tuple[Measure, ...],
+        Strict(False),
+        at_most(MAX_MEASURES),
+        AfterValidator(_each_once),
+    ] = Field(
+        (),
+        max_length=MAX_MEASURES,
+        description="What is looked at while the run trains, each kind once; a bare kind is "
+        "enough. They change no number of the run and are not part of the hash.",
+    )
     labels: Annotated[
         dict[LabelKey, Annotated[str, Field(max_length=200), AfterValidator(plain_text)]],
         WithJsonSchema(
@@ -111,7 +132,8 @@ class RunSpec(Part):
 
     @property
     def hash(self) -> str:
-        """sha256 over everything that decides the numbers; name and labels do not."""
-        body = self.model_dump(mode="json", exclude={"name", "labels"})
+        """sha256 over everything that decides the numbers; name, labels and measures do not."""
+        body = self.model_dump(mode="json", exclude={"name", "labels", "measures"})
+        body["measures"] = []  # as specs were hashed when nothing could be measured
         text = json.dumps(body, sort_keys=True, separators=(",", ":"))
         return "sha256:" + hashlib.sha256(text.encode()).hexdigest()

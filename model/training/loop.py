@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +22,10 @@ from model.networks.init import initialize
 from model.plan import Checked
 from model.training.arrays import Arrays, dtype_of
 from model.training.evaluate import count_correct, evaluate
-from model.training.guard import Guard, Restored
+from model.training.guard import Guard
+from model.training.happenings import Happening, Point, Snapshot, snapshot_of, with_measured
 from model.training.losses import SUMS, loss_function
+from model.training.observer import NEVER, Measured, Observer, Place
 from model.training.optimizers import build_optimizer
 from model.training.order import Order, batches
 from model.training.randomness import restore_torch, seed_torch, stream, torch_states
@@ -49,40 +50,6 @@ MOST_POINT_STEPS = 500  # so that a long run soon shows its loss
 MOST_POINTS = 20_000  # even so
 
 
-@dataclass(frozen=True)
-class Point:
-    """One value of a metric series; the value may be infinite or NaN."""
-
-    name: str
-    step: int
-    value: float
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """What a checkpoint holds: the network's tensors after `step` steps, copied, on the CPU."""
-
-    step: int
-    tensors: Tensors
-    batches: int  # that its running statistics hold: the steps without those taken back
-
-
-@dataclass(frozen=True)
-class Happening:
-    """A control point: everything that happened since the last, which may be nothing.
-
-    One value, because whoever stops between two happenings must have seen all of the first.
-    """
-
-    step: int  # optimizer steps done
-    points: tuple[Point, ...] = ()
-    evaluated: bool = False
-    snapshot: Snapshot | None = None  # a checkpoint that `checkpoint_every` asked for
-    ended: Literal["completed", "diverged"] | None = None
-    kept: Snapshot | None = None  # at the end: what the run's checkpoint holds
-    restored: tuple[Restored, ...] = ()  # steps whose batch the running statistics forgot
-
-
 @dataclass
 class ResumePoint:
     """Everything that `Training.resume` needs: network tensors apart from the rest."""
@@ -99,12 +66,19 @@ class Training:
         checked: the spec with its plan and its lengths in steps.
         arrays: the rows, on `device`.
         device: where to train.
+        observer: looks on, and changes no number of the run.
 
     Two trainings of one spec on one machine end with the same bits, also when one of
     them was stopped and resumed in between: on one thread count of one CPU.
     """
 
-    def __init__(self, checked: Checked, arrays: Arrays, device: torch.device) -> None:
+    def __init__(
+        self,
+        checked: Checked,
+        arrays: Arrays,
+        device: torch.device,
+        observer: Observer | None = None,
+    ) -> None:
         spec = checked.spec
         assert spec.loss is not None
         seed_torch(spec.seed, device)
@@ -134,6 +108,9 @@ class Training:
         self._pending: list[tuple[Tensor, Tensor, Tensor]] = []  # loss, logits, targets
         self._point_every = point_every(checked.steps)
         self._point_at, self._point_step = time.monotonic(), 0
+        self._observer = observer
+        self._observed_at = NEVER if observer is None else observer.due(0)
+        self._measured: list[Measured] = []
 
     def run(self) -> Iterator[Happening]:
         """Train to the end of the budget; the last happening says how it ended."""
@@ -143,14 +120,17 @@ class Training:
         while self.step < self.checked.steps:
             for x, y in self._rest_of_epoch():
                 try:
-                    self._train(x, y)
+                    if self.step == self._observed_at:
+                        self._train_observed(x, y)
+                    else:
+                        self._train(x, y)
                 except DeviationZero:
                     # Whether this or an earlier loss ended the run must not hang on when
                     # losses are looked at.
                     bad = self._count_pending() if self._pending else None
                     if bad is None:
                         raise
-                    yield self._diverged(bad.step, (bad,))
+                    yield self._with_measured(self._diverged(bad.step, (bad,)))
                     return
                 if self.step >= control or time.monotonic() >= deadline:
                     happening = self._control()
@@ -191,6 +171,7 @@ class Training:
         self.order.generator.set_state(self._epoch_state)
         self.step, self.batch, self.tally = at.step, at.batch, at.tally
         self.forgotten = at.forgotten
+        self._observed_at = NEVER if self._observer is None else self._observer.due(at.step)
         good = with_prefix(point.state, "good.")
         self.good = Keep(at.good_step, good, forgotten=at.good_forgotten)
         if at.best_step is not None:
@@ -210,9 +191,7 @@ class Training:
 
     def _train(self, x: Tensor, y: Tensor) -> None:
         if self._scheduled:
-            rate = learning_rate(
-                self.spec.schedule, self.spec.optimizer.lr, self.step, self.checked.steps
-            )
+            rate = self._rate(self.step)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
         for parameter in self._parameters:
@@ -227,6 +206,20 @@ class Training:
         self._guard.check(self.step)
         self.batch += 1
 
+    def _train_observed(self, x: Tensor, y: Tensor) -> None:
+        assert self._observer is not None
+        self._measured += self._observer.before(self._place(x, y))
+        self._train(x, y)
+        self._measured += self._observer.after(self._place(x, y))
+        self._observed_at = self._observer.due(self.step)
+
+    def _place(self, x: Tensor, y: Tensor) -> Place:
+        rate = self._rate(min(self.step, self.checked.steps - 1))
+        return Place(self.network, self.step, x, y, rate)
+
+    def _rate(self, step: int) -> float:
+        return learning_rate(self.spec.schedule, self.spec.optimizer.lr, step, self.checked.steps)
+
     def _next_control(self) -> int:
         every = [self._point_every, self.checked.evaluate_every]
         if self.checked.checkpoint_every is not None:
@@ -236,8 +229,13 @@ class Training:
 
     def _control(self) -> Happening:
         restored = self._guard.restored()
-        self.forgotten += len(restored)
-        return replace(self._happened(), restored=restored) if restored else self._happened()
+        self.forgotten += sum(self._updates_at(one.step) for one in restored)
+        happening = self._with_measured(self._happened())
+        return replace(happening, restored=restored) if restored else happening
+
+    def _with_measured(self, happening: Happening) -> Happening:
+        found, self._measured = self._measured, []
+        return with_measured(happening, found) if found else happening
 
     def _happened(self) -> Happening:
         bad = self._count_pending()
@@ -252,7 +250,7 @@ class Training:
         is_due = every is not None and step % every == 0
         if (evaluated or is_due) and not self._is_finite():
             return self._diverged(step, points, evaluated)
-        snapshot = _snapshot(self.good) if is_due else None
+        snapshot = self._snapshot(self.good) if is_due else None
         if is_end:
             return Happening(step, points, True, snapshot, "completed", self._kept())
         return Happening(step, points, evaluated, snapshot)
@@ -270,7 +268,14 @@ class Training:
 
     def _kept(self) -> Snapshot:
         """The validation rows' choice, or the last finite network."""
-        return _snapshot(self.best or self.good)
+        return self._snapshot(self.best or self.good)
+
+    def _snapshot(self, keep: Keep) -> Snapshot:
+        return snapshot_of(keep, self.checked.updates(keep.step))
+
+    def _updates_at(self, step: int) -> int:
+        """Times that one step moved each running statistic."""
+        return self.checked.updates(step) - self.checked.updates(step - 1)
 
     def _count_pending(self) -> Point | None:
         """Add the pending batches to the tally; the first loss that was not finite."""
@@ -322,10 +327,6 @@ class Training:
             name: tensor.detach().clone().cpu()
             for name, tensor in self.network.state_dict().items()
         }
-
-
-def _snapshot(keep: Keep) -> Snapshot:
-    return Snapshot(keep.step, keep.tensors, keep.step - keep.forgotten)
 
 
 def point_every(steps: int) -> int:

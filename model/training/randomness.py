@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Purpose = Literal["init", "order", "dropout", "gap", "population", "drift"]
+Purpose = Literal["init", "order", "dropout", "gap", "population", "drift", "measures"]
 
 
 def seed_for(seed: int, purpose: Purpose) -> int:

@@ -43,6 +43,29 @@ def test_name_and_labels_are_no_part_of_the_hash_and_everything_else_is() -> Non
     assert len({spec(**other).hash for other in [{}, *others]}) == len(others) + 1
 
 
+def test_measures_change_no_number_and_so_no_hash() -> None:
+    kinds = ["saturation", {"kind": "landscape", "every": 7}]
+    assert spec(measures=kinds).hash == spec().hash
+    assert spec(measures=kinds).model_dump(mode="json")["measures"] == [
+        {"kind": "saturation", "every": None},
+        {
+            "kind": "landscape",
+            "every": 7,
+            "low": 0.5,
+            "high": 4.0,
+            "steps": 8,
+            "spacing": "linear",
+        },
+    ]
+
+
+def test_a_spec_without_measures_has_the_hash_that_it_had_before_there_were_any() -> None:
+    assert spec().model_dump(mode="json")["measures"] == []
+    assert spec().hash == (
+        "sha256:f9c3a1259db4269842dd603c9257b8568045f49132f5bce81925e68a99f78ea1"
+    )
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -64,7 +87,12 @@ def test_name_and_labels_are_no_part_of_the_hash_and_everything_else_is() -> Non
         {"name": "\ud800"},
         {"name": "left\u202eright"},
         {"labels": {"a b": "c"}},
-        {"measures": ["saturation"]},
+        {"measures": ["colour"]},
+        {"measures": ["moments", {"kind": "moments", "every": 5}]},
+        {"measures": [{"kind": "moments", "every": 0}]},
+        {"measures": [{"kind": "landscape", "low": 4, "high": 4}]},
+        {"measures": [{"kind": "percentiles", "layers": [0]}]},
+        {"measures": "moments"},
         {"epoch": 7},
     ],
     ids=str,
