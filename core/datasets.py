@@ -19,7 +19,7 @@ from core.database import Database
 from core.errors import BadCursor, DatasetBuiltIn, DatasetInUse, DatasetNotFound, FileMissing
 from core.files import FileStore
 from core.states import ENDED
-from core.tables import datasets, operations, runs
+from core.tables import datasets, experiments, operations, runs
 from model.data.builtin import BUILTIN, build
 from model.data.dataset import Facts, save
 from model.spec import DATASET_NAME
@@ -145,7 +145,7 @@ def delete(connection: Connection, id_or_name: str) -> Dataset:
     Raises:
         DatasetNotFound: there is none.
         DatasetBuiltIn: it is always there.
-        DatasetInUse: a run or an operation that has not ended reads it.
+        DatasetInUse: a run, an operation or an experiment that has not ended reads it.
     """
     dataset_id = get(connection, id_or_name).id
     row = _by_id(connection, dataset_id, lock=True)  # so that no run is accepted for it meanwhile
@@ -222,6 +222,13 @@ def _refuse_in_use(connection: Connection, dataset_id: str) -> None:
         if found is not None:
             message = f"{kind.capitalize()} {found}, which has not ended, reads this dataset."
             raise DatasetInUse(message, **{kind: found})
+    going_on = experiments.c.state.not_in([state.value for state in ENDED])
+    planned = select(experiments.c.id).join(runs, runs.c.experiment_id == experiments.c.id)
+    reporting = planned.where(runs.c.dataset_id == dataset_id, going_on).limit(1)
+    needed = connection.execute(reporting).scalar()
+    if needed is not None:
+        message = f"Experiment {needed}, which has no report yet, reads this dataset."
+        raise DatasetInUse(message, experiment=needed)
 
 
 def _from_row(row: Row[Any]) -> Dataset:

@@ -7,17 +7,21 @@ EvalmodeError                  reason, message, and every value the message used
 |   +-- CheckpointNotFound
 |   |   +-- RevisionNotFound   the checkpoint has no revision of this name
 |   +-- OperationNotFound
+|   +-- ExperimentNotFound
 |   +-- ModelNotFound
 |   |   +-- ModelVersionNotFound   the model has no such version or alias
 |   +-- FileMissing            a key without bytes in the file store
 +-- Conflict                   the record exists, but its present state forbids this
 |   +-- MoveForbidden          pause, resume or cancel from a state that has no such move
 |   +-- RunNotEnded            only an ended run can be deleted
+|   +-- RunInUse               an experiment without its report needs it
+|   +-- ExperimentNotEnded     only an ended experiment can be deleted
+|   +-- ReportNotReady         the experiment has no report, or none yet
 |   +-- CheckpointNotReady     the run has no checkpoint yet
 |   +-- CheckpointInUse        a model or an operation that has not ended needs it
 |   +-- CheckpointOfRun        it goes with its run, and not alone
 |   +-- RevisionNameTaken      the checkpoint has another revision of this name
-|   +-- DatasetInUse           a run or an operation that has not ended reads it
+|   +-- DatasetInUse           a run, an operation or an experiment that has not ended reads it
 |   +-- DatasetBuiltIn         built-in datasets are always there, under their own names
 +-- Fenced                     the caller owns its run or operation no more: stop at once
 +-- IdempotencyMismatch        a key that was used with another body
@@ -110,6 +114,17 @@ class OperationNotFound(NotFound):
         super().__init__(message, **metadata)
 
 
+class ExperimentNotFound(NotFound):
+    """No experiment has this id."""
+
+    reason = "EXPERIMENT_NOT_FOUND"
+
+    def __init__(
+        self, message: str = "There is no experiment with this id.", **metadata: Any
+    ) -> None:
+        super().__init__(message, **metadata)
+
+
 class ModelNotFound(NotFound):
     """No model has this name."""
 
@@ -143,19 +158,19 @@ class Conflict(EvalmodeError):
 
 
 class MoveForbidden(Conflict):
-    """The run's state has no such move.
+    """The state of a run or an experiment has no such move.
 
     Args:
         move: what was asked: pause, resume or cancel.
-        state: where the run stands now; also `metadata["state"]`.
+        state: where it stands now; also `metadata["state"]`.
+        what: "A run" or "An experiment".
     """
 
     reason = "MOVE_FORBIDDEN"
 
-    def __init__(self, move: str, state: State) -> None:
-        super().__init__(
-            f"A run that is {state.value} cannot {move}.", move=move, state=state.value
-        )
+    def __init__(self, move: str, state: State, what: str = "A run") -> None:
+        message = f"{what} that is {state.value} cannot {move}."
+        super().__init__(message, move=move, state=state.value)
         self.state = state
 
 
@@ -172,6 +187,51 @@ class RunNotEnded(Conflict):
         super().__init__(
             f"The run is {state.value}; cancel it or wait before deleting it.", state=state.value
         )
+        self.state = state
+
+
+class RunInUse(Conflict):
+    """The report of an experiment will need this run.
+
+    Args:
+        experiment_id: the experiment; also `metadata["experiment"]`.
+    """
+
+    reason = "RUN_IN_USE"
+
+    def __init__(self, experiment_id: str) -> None:
+        message = f"Experiment {experiment_id} has no report yet and needs this run."
+        super().__init__(message, experiment=experiment_id)
+
+
+class ExperimentNotEnded(Conflict):
+    """Only an ended experiment can be deleted.
+
+    Args:
+        state: where the experiment stands now; also `metadata["state"]`.
+    """
+
+    reason = "EXPERIMENT_NOT_ENDED"
+
+    def __init__(self, state: State) -> None:
+        message = f"The experiment is {state.value}; cancel it or wait before deleting it."
+        super().__init__(message, state=state.value)
+        self.state = state
+
+
+class ReportNotReady(Conflict):
+    """The experiment has no report, or none yet.
+
+    Args:
+        state: where the experiment stands now; also `metadata["state"]`.
+    """
+
+    reason = "REPORT_NOT_READY"
+
+    def __init__(self, state: State) -> None:
+        never = state in (State.FAILED, State.CANCELLED)
+        told = "it has no report" if never else "its report is made when all its runs have ended"
+        super().__init__(f"The experiment is {state.value}: {told}.", state=state.value)
         self.state = state
 
 
@@ -227,7 +287,7 @@ class RevisionNameTaken(Conflict):
 
 
 class DatasetInUse(Conflict):
-    """A run or an operation that has not ended reads this dataset."""
+    """A run, an operation or an experiment that has not ended reads this dataset."""
 
     reason = "DATASET_IN_USE"
 
@@ -302,8 +362,11 @@ class QueueFull(Unavailable):
 
     reason = "QUEUE_FULL"
 
-    def __init__(self, limit: int, kind: str = "runs") -> None:
-        super().__init__(f"{limit} {kind} wait already, which is the limit.", limit=limit)
+    def __init__(self, limit: int, kind: str = "runs", new: int = 1) -> None:
+        message = f"{limit} {kind} wait already, which is the limit."
+        if new > 1:
+            message = f"At most {limit} {kind} may wait, and with {new} more there would be more."
+        super().__init__(message, limit=limit, **({"new": new} if new > 1 else {}))
 
 
 class DatabaseUnavailable(Unavailable):

@@ -65,19 +65,23 @@ def waiting(
     return {"cpu": cpu + (0 if gpu_alive else either), "gpu": gpu + (either if gpu_alive else 0)}
 
 
-def refuse_beyond(connection: Connection, table: Table, limit: int) -> None:
+def refuse_beyond(connection: Connection, table: Table, limit: int, new: int = 1) -> None:
     """Count and check as one step, so that a burst cannot pass the limit together.
 
+    Args:
+        limit: rows that may wait at once.
+        new: rows that are about to.
+
     Raises:
-        QueueFull: as many rows wait as may.
+        QueueFull: then more would wait than may.
     """
-    if not _waits(connection, table, limit - _NEAR_LIMIT):
+    if not _waits(connection, table, limit - new + 1 - _NEAR_LIMIT):
         return
     if connection.dialect.name == "postgresql":  # SQLite's writers already take turns
         lock = {"lock": _LIMIT_LOCK[table.name]}
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), lock)
-    if _waits(connection, table, limit):
-        raise QueueFull(limit, table.name)
+    if _waits(connection, table, limit - new + 1):
+        raise QueueFull(limit, table.name, new)
 
 
 def start(

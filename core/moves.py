@@ -1,6 +1,7 @@
 """How a run's row changes: one compare-and-set that also writes the event that tells of it.
 
-Every state change of the project goes through `change`. It knows nothing of who may ask.
+Every state change of a run goes through `change`, and an experiment follows its runs in the same
+transaction. It knows nothing of who may ask.
 """
 
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
-from core import leases
+from core import experiment_moves, leases
 from core.errors import RunNotFound
 from core.events import NewEvent, record
 from core.ids import is_id
@@ -53,4 +54,6 @@ def change(
         return None
     run = from_row(row)
     record(connection, run.id, run.last_seq, told(run))
+    if run.experiment_id is not None and "state" in values:
+        experiment_moves.follow(connection, run)
     return run

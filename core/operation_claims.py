@@ -2,7 +2,8 @@
 
 It owns it as the owner of a run does, by lease and epoch (`core.leases`). What it makes, such as
 a revision, it records in the transaction in which it finishes: then an owner that was given up
-has made nothing, and an operation that is done again makes it once.
+has made nothing, and an operation that is done again makes it once. An experiment whose report
+fails, fails with it.
 """
 
 from collections.abc import Collection
@@ -10,7 +11,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, select, update
 
-from core import leases
+from core import experiment_moves, leases
 from core.clock import now
 from core.leases import INTERRUPTED, NO_OWNER, Owner
 from core.operations import Operation, from_row
@@ -134,7 +135,7 @@ def fail(connection: Connection, operation_id: str, epoch: int, error: dict[str,
     Raises:
         Fenced: the claim is over.
     """
-    return _keep(connection, operation_id, epoch, _failed(connection, error))
+    return _fail(connection, operation_id, epoch, error)
 
 
 def release(
@@ -168,9 +169,22 @@ def lost(
     """
     counted = {"crashes": operations.c.crashes + 1}
     taken = _keep(connection, operation_id, epoch, counted)
-    poison = taken.crashes > max_crashes
-    values = _failed(connection, _poison(taken.crashes, detail)) if poison else _FREED
-    return _keep(connection, operation_id, epoch, values)
+    if taken.crashes > max_crashes:
+        return _fail(connection, operation_id, epoch, _poison(taken.crashes, detail))
+    return _keep(connection, operation_id, epoch, _FREED)
+
+
+def withdraw(connection: Connection, experiment_id: str) -> None:
+    """End the operation that would make an experiment's report, whoever owns it.
+
+    An owner is fenced at its next write.
+    """
+    message = "Its experiment was cancelled."
+    error = {"cause": "user", "reason": "EXPERIMENT_CANCELLED", "message": message}
+    ended = {"state": State.FAILED.value, "error": error, "finished_at": now(connection)}
+    going_on = operations.c.state.in_([State.QUEUED.value, State.RUNNING.value])
+    its = (operations.c.experiment_id == experiment_id) & going_on
+    connection.execute(update(operations).where(its).values(**NO_OWNER | ended))
 
 
 def expired(connection: Connection, grace_seconds: float) -> list[Operation]:
@@ -191,9 +205,14 @@ def _keep(
     return from_row(row)
 
 
-def _failed(connection: Connection, error: dict[str, str]) -> dict[str, Any]:
+def _fail(
+    connection: Connection, operation_id: str, epoch: int, error: dict[str, str]
+) -> Operation:
     ended = {"state": State.FAILED.value, "error": error, "finished_at": now(connection)}
-    return NO_OWNER | ended
+    failed = _keep(connection, operation_id, epoch, NO_OWNER | ended)
+    if failed.experiment_id is not None:
+        experiment_moves.fail(connection, failed.experiment_id, error)
+    return failed
 
 
 def _poison(crashes: int, detail: str) -> dict[str, str]:

@@ -1,9 +1,10 @@
-"""Operations, long work on a checkpoint that a worker does, as their users see them.
+"""Operations, long work that a worker does, as their users see them.
 
-What an owner does with one it holds is in `core.operation_claims`. An operation goes when its
-checkpoint goes.
+What an owner does with one it holds is in `core.operation_claims`. An operation goes when the
+checkpoint goes that it works on, or the experiment that it reports.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,12 +26,13 @@ MAX_PAGE = 100
 class NewOperation:
     """Checked work, ready to wait for a slot."""
 
-    kind: str  # recalibrate, …
+    kind: str  # recalibrate, transplant, report
     params: dict[str, Any]  # with its defaults filled in
     checkpoint_id: str | None = None  # what it works on
     dataset_id: str | None = None  # whose rows it reads
     device: str = "auto"  # auto, cpu or cuda
     threads: int = 1
+    experiment_id: str | None = None  # whose report it makes
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Operation:
     kind: str
     checkpoint_id: str | None
     dataset_id: str | None
+    experiment_id: str | None  # whose report it makes
     params: dict[str, Any]
     device: str  # auto, cpu or cuda, as asked
     threads: int
@@ -113,8 +116,20 @@ def submit(
     if new.dataset_id is not None:
         uses.hold_dataset(connection, new.dataset_id)
     leases.refuse_beyond(connection, operations, queue_limit)
-    connection.execute(_INSERT, _row(connection, operation_id, new))
+    insert_one(connection, operation_id, new)
     return Submitted(get(connection, operation_id), replayed=False)
+
+
+def insert_one(connection: Connection, operation_id: str, new: NewOperation) -> None:
+    """Queue an operation under an id of its own; whoever calls holds what it works on."""
+    connection.execute(_INSERT, _row(connection, operation_id, new))
+
+
+def of_experiments(connection: Connection, experiment_ids: Collection[str]) -> dict[str, str]:
+    """The operations that make the reports of some experiments, ids by ids; none before."""
+    columns = (operations.c.experiment_id, operations.c.id)
+    wanted = operations.c.experiment_id.in_(list(experiment_ids))
+    return {row.experiment_id: row.id for row in connection.execute(select(*columns).where(wanted))}
 
 
 def get(connection: Connection, operation_id: str) -> Operation:

@@ -34,6 +34,7 @@ class Run:
     device: str  # auto, cpu or cuda, as asked
     threads: int
     labels: dict[str, str]
+    experiment_id: str | None  # that planned it, while that is there
     findings: list[dict[str, Any]]  # of the submission
     steps: int  # optimizer steps asked for
     step: int  # optimizer steps done

@@ -47,6 +47,7 @@ class NewRun:
     name: str | None = None
     labels: dict[str, str] = field(default_factory=dict)
     findings: list[dict[str, Any]] = field(default_factory=list)
+    experiment_id: str | None = None  # that planned it
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class Filter:
     labels: dict[str, str] = field(default_factory=dict)  # all must match
     limit: int = 20  # 1 to 100
     after: str | None = None  # id of the last run of the page before
+    experiment_id: str | None = None  # that planned them
 
     def __post_init__(self) -> None:
         if not 1 <= self.limit <= MAX_PAGE:
@@ -133,7 +135,7 @@ def submit(
         return Submitted(get(connection, earlier), replayed=True)
     uses.hold_dataset(connection, new.dataset_id)
     leases.refuse_beyond(connection, runs, queue_limit)
-    return Submitted(_insert(connection, run_id, new), replayed=False)
+    return Submitted(insert_one(connection, run_id, new), replayed=False)
 
 
 def get(connection: Connection, run_id: str) -> Run:
@@ -159,6 +161,8 @@ def page(connection: Connection, wanted: Filter) -> Page:
     query = select(runs)
     if wanted.state is not None:
         query = query.where(runs.c.state == wanted.state.value)
+    if wanted.experiment_id is not None:
+        query = query.where(runs.c.experiment_id == wanted.experiment_id)
     for key, value in wanted.labels.items():
         query = query.where(_has_label(key, value))
     if wanted.after is not None:
@@ -206,11 +210,13 @@ def delete(connection: Connection, run_id: str) -> Deleted:
     Raises:
         RunNotFound: there is no such run.
         RunNotEnded: it can still change.
+        RunInUse: an experiment without its report needs it.
         CheckpointInUse: a model serves a checkpoint of it, or an operation works on one.
     """
     run = locked(connection, run_id)
     if not run.ended:
         raise RunNotEnded(run.state)
+    uses.refuse_needed(connection, run.experiment_id)
     uses.let_go_of_run(connection, run_id)
     keys = checkpoints.keys(connection, run_id)
     idempotency.forget(connection, run_id)
@@ -231,11 +237,13 @@ def oldest_queued_at(connection: Connection) -> float | None:
     return connection.execute(waiting).scalar()
 
 
-def _insert(connection: Connection, run_id: str, new: NewRun) -> Run:
+def insert_one(connection: Connection, run_id: str, new: NewRun) -> Run:
+    """Queue a run under an id of its own; whoever calls holds its dataset and minds the limit."""
     at = now(connection)
     asked: dict[str, Any] = {"name": new.name, "spec": new.spec, "spec_hash": new.spec_hash}
     asked |= {"dataset_id": new.dataset_id, "device": new.device, "threads": new.threads}
     asked |= {"labels": new.labels, "findings": new.findings, "steps": new.steps}
+    asked |= {"experiment_id": new.experiment_id}
     start = {"state": State.QUEUED.value, "spec_version": SPEC_VERSION, "turn": NEVER_STARTED}
     counted = {"step": 0, "epoch": 0, "attempts": 0, "crashes": 0, "last_seq": 1}
     times = {"not_before": 0.0, "created_at": at}

@@ -8,16 +8,25 @@ and an original never becomes another one's.
 |---|---|---|
 | a version of a model | its checkpoint | as long as the model is there |
 | an operation | its checkpoint, its dataset | until it has ended |
+| an experiment | its runs, their datasets | until it has ended |
 | a revision | nothing | it goes with its original |
 """
 
 from sqlalchemy import Connection, Select, bindparam, func, or_, select
 from sqlalchemy import delete as sql_delete
 
-from core.errors import CheckpointInUse, CheckpointNotFound, DatasetNotFound
+from core.errors import CheckpointInUse, CheckpointNotFound, DatasetNotFound, RunInUse
 from core.ids import is_id
 from core.states import ENDED
-from core.tables import checkpoints, datasets, idempotency, model_versions, operations, runs
+from core.tables import (
+    checkpoints,
+    datasets,
+    experiments,
+    idempotency,
+    model_versions,
+    operations,
+    runs,
+)
 
 MOST_NAMED = 20  # of the models or operations that a refusal lists
 
@@ -70,6 +79,18 @@ def hold_checkpoint(connection: Connection, checkpoint_id: str, alone: bool = Fa
     if held is None or connection.execute(_CHECKPOINT, wanted).scalar() is None:
         raise CheckpointNotFound()
     return str(original)
+
+
+def refuse_needed(connection: Connection, experiment_id: str | None) -> None:
+    """Make sure that an experiment's report needs its runs no more.
+
+    Raises:
+        RunInUse: the experiment has not ended.
+    """
+    going_on = experiments.c.state.not_in([state.value for state in ENDED])
+    query = select(experiments.c.id).where(experiments.c.id == experiment_id, going_on)
+    if experiment_id is not None and connection.execute(query).scalar() is not None:
+        raise RunInUse(experiment_id)
 
 
 def let_go_of_run(connection: Connection, run_id: str) -> None:
