@@ -38,7 +38,7 @@ def moment(
         lr: of the step to come.
     """
     device = batch.inputs.device
-    return Moment(step, shadow(network), batch, rows, lr, lambda: _seed(step, device))
+    return Moment(step, shadow(network), batch, rows, lr, lambda: seed_noise(step, device))
 
 
 @contextmanager
@@ -49,7 +49,7 @@ def generators_kept(device: torch.device) -> Iterator[None]:
         yield
 
 
-def _seed(step: int, device: torch.device) -> None:
+def seed_noise(step: int, device: torch.device) -> None:
     """Not `torch.manual_seed`, which takes 5 ms for devices that nobody uses."""
     torch.default_generator.manual_seed(step)
     if device.type == "cuda":

@@ -1,0 +1,163 @@
+"""Histograms of each activation layer's output and of the loss's gradient by that output.
+
+Both are taken on a mini-batch, the step's own: a mean loss spreads its gradient over the rows,
+so on more rows it would be smaller, and not that of training.
+
+Karpathy, makemore part 3: https://github.com/karpathy/nn-zero-to-hero
+"""
+
+from dataclasses import dataclass
+from math import nan
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from model import spec
+from model.measures.numbers import number, numbers
+from model.measures.probe import Block, Moment, Reading, Setting
+from model.measures.sites import Site, activation_sites, watched
+from model.measures.untouched import Again, untouched
+from model.plan import Checked
+from model.training.losses import LossFunction
+
+BINS = 40
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """All values of one layer in equal bins from the smallest to the largest finite one."""
+
+    edges: Tensor  # (bins + 1,) float64, ascending; NaN where no value is finite
+    density: Tensor  # (bins,) float64, area 1
+    mean: float
+    sd: float  # over n; NaN where a value is not finite, as are the mean and the kurtosis
+    kurtosis: float  # excess: E[(x - mean)^4] / sd^4 - 3, 0 for a normal; NaN where sd is 0
+    not_finite: int  # values that are in no bin
+
+    @classmethod
+    def of(cls, values: Tensor, bins: int = BINS) -> "Histogram":
+        """The histogram of all elements of a tensor.
+
+        Where all are equal, the bins reach half a unit to both sides.
+        """
+        x = values.detach().double().cpu().flatten()
+        finite = x[x.isfinite()]
+        centered = x - x.mean()
+        variance = centered.square().mean()
+        return cls(
+            *_binned(finite, bins),
+            mean=float(x.mean()),
+            sd=float(variance.sqrt()),
+            kurtosis=float((centered**4).mean() / variance**2 - 3),
+            not_finite=len(x) - len(finite),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The histogram as JSON-ready values; its bins are equal parts of `low` to `high`."""
+        low, high = float(self.edges[0]), float(self.edges[-1])
+        shown = {"low": low, "high": high, "mean": self.mean, "sd": self.sd}
+        told: dict[str, Any] = {key: number(value) for key, value in shown.items()}
+        told["kurtosis"] = number(self.kurtosis)
+        return told | {"not_finite": self.not_finite, "density": numbers(self.density)}
+
+
+@dataclass(frozen=True)
+class LayerHistograms:
+    """One activation layer on one batch."""
+
+    site: Site
+    activation: Histogram  # of its output
+    gradient: Histogram  # of the loss by its output
+
+
+def histograms_of(
+    network: nn.Module,
+    block: Block,
+    loss: LossFunction,
+    *,
+    bins: int = BINS,
+    again: Again | None = None,
+) -> tuple[LayerHistograms, ...]:
+    """Histograms of every activation layer, in network order.
+
+    The network is run in the mode in which it is, and left as it is.
+
+    Args:
+        block: passes at once; all its activations are held.
+        again: puts the generators back before the rows pass.
+    """
+    sites = activation_sites(network)
+    outputs: dict[str, Tensor] = {}
+
+    def note(site: Site, _: Tensor, y: Tensor) -> None:
+        outputs[site.name] = y
+
+    if not sites:
+        return ()
+    with untouched(network, again) as same_noise, torch.enable_grad(), watched(sites, note):
+        same_noise()
+        # An activation before all weights has a gradient if the rows have one.
+        value = loss(network(_followed(block.inputs)), block.targets)
+        slopes = torch.autograd.grad(value, [outputs[site.name] for site in sites])
+    return tuple(
+        LayerHistograms(site, Histogram.of(outputs[site.name], bins), Histogram.of(slope, bins))
+        for site, slope in zip(sites, slopes, strict=True)
+    )
+
+
+def passes(asked: spec.Histograms, checked: Checked) -> int:
+    """Row-passes of one probe: the gradient of one batch."""
+    return 3 * checked.batches.largest
+
+
+def probe(asked: spec.Histograms, setting: Setting) -> "HistogramsProbe":
+    """What is asked at every probed step."""
+    return HistogramsProbe(setting.loss, asked.bins)
+
+
+@dataclass(frozen=True)
+class HistogramsProbe:
+    """Histograms of the step's own batch, layer by layer."""
+
+    loss: LossFunction
+    bins: int
+
+    def look(self, at: Moment) -> Reading:
+        """The histograms, and the deviation and kurtosis of each as points."""
+        found = histograms_of(at.network, at.batch, self.loss, bins=self.bins, again=at.again)
+        values: dict[str, float] = {}
+        for n, one in enumerate(found, 1):
+            values |= {
+                f"histograms.activation_sd.{n}": one.activation.sd,
+                f"histograms.gradient_sd.{n}": one.gradient.sd,
+                f"histograms.gradient_kurtosis.{n}": one.gradient.kurtosis,
+            }
+        layers = [_json(n, one) for n, one in enumerate(found, 1)]
+        return Reading(values, {"rows": len(at.batch.inputs), "layers": layers})
+
+
+def _followed(inputs: Tensor) -> Tensor:
+    return inputs.detach().requires_grad_() if inputs.is_floating_point() else inputs
+
+
+def _binned(finite: Tensor, bins: int) -> tuple[Tensor, Tensor]:
+    """Edges and density of float64 values on the CPU."""
+    if not len(finite):
+        return torch.full((bins + 1,), nan).double(), torch.full((bins,), nan).double()
+    low, high = float(finite.min()), float(finite.max())
+    if low == high:
+        half = max(0.5, abs(low) * 1e-6)
+        low, high = low - half, high + half
+    density, edges = torch.histogram(finite, bins, range=(low, high), density=True)
+    return edges, density
+
+
+def _json(n: int, one: LayerHistograms) -> dict[str, Any]:
+    return {
+        "layer": n,
+        "name": one.site.name,
+        "activation": one.site.kind,
+        "outputs": one.activation.to_json(),
+        "gradients": one.gradient.to_json(),
+    }

@@ -1,0 +1,118 @@
+"""The incoming weights of each unit of an activation layer, and the loss's gradient by them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from model.measures.probe import Block
+from model.measures.sites import Site, activation_sites, source_of, watched
+from model.measures.untouched import Again
+from model.training.losses import SUMS, LossKind, loss_function
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """A layer with a row of weights for each unit of an activation layer."""
+
+    source: Site  # linear layer or convolution
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """`weight` and, where there is one, `bias`."""
+        own = dict(self.source.module.named_parameters(recurse=False))
+        return {name: own[name] for name in ("weight", "bias") if name in own}
+
+    @property
+    def rows(self) -> Tensor:
+        """Weights and bias of each unit, copied, (U, W) float64."""
+        return as_rows(list(self.tensors.values()))
+
+    def split(self, rows: Tensor) -> dict[str, Tensor]:
+        """Rows of weights and bias, (K, W), as the tensors of such a layer with K units."""
+        like = self.tensors
+        pieces = rows.split([one[0].numel() for one in like.values()], 1)
+        return {
+            name: piece.reshape(len(rows), *one.shape[1:]).to(one.dtype)
+            for (name, one), piece in zip(like.items(), pieces, strict=True)
+        }
+
+
+@dataclass(frozen=True)
+class Units:
+    """The units of one activation layer."""
+
+    site: Site
+    count: int
+    incoming: Incoming | None  # None: no layer has a row of weights for each of them
+
+
+def as_rows(tensors: Sequence[Tensor]) -> Tensor:
+    """A weight and maybe a bias as one row per unit, copied, (U, W) float64."""
+    return torch.cat([one.detach().double().reshape(len(one), -1) for one in tensors], 1)
+
+
+@torch.no_grad()
+def units_of(network: nn.Module, block: Block) -> tuple[Units, ...]:
+    """The units of every activation layer, in network order; the block passes once."""
+    sites = activation_sites(network)
+    shapes: dict[str, torch.Size] = {}
+
+    def note(site: Site, x: Tensor, _: Tensor) -> None:
+        shapes[site.name] = x.shape
+
+    with watched(sites, note):
+        network(block.inputs)
+    return tuple(_units(network, site, shapes[site.name]) for site in sites)
+
+
+def _units(network: nn.Module, site: Site, shape: torch.Size) -> Units:
+    """A linear layer acts on the last axis, which is that of the units of flat rows alone."""
+    source = source_of(network, site)
+    if source is None:
+        return Units(site, shape[1], None)
+    axes = 2 if isinstance(source.module, nn.Linear) else 4
+    fits = len(shape) == axes and len(source.module.get_parameter("weight")) == shape[1]
+    return Units(site, shape[1], Incoming(source) if fits else None)
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """The loss on all rows, and its gradient by the incoming weights.
+
+    Both are a multiple of the mean loss's, and of one and the same.
+    """
+
+    loss: float
+    rows: dict[str, Tensor]  # by source, (U, W) float64, as `Incoming.rows` has the weights
+
+
+def slopes_of(
+    network: nn.Module,
+    every: Sequence[Incoming],
+    blocks: Sequence[Block],
+    loss: LossKind,
+    again: Again,
+) -> Slopes:
+    """One gradient over all rows, block by block."""
+    tensors = {one.source.name: list(one.tensors.values()) for one in every}
+    leaves = [one for several in tensors.values() for one in several]
+    sums = [torch.zeros_like(leaf, dtype=torch.float64) for leaf in leaves]
+    total = 0.0
+    again()
+    for block in blocks if leaves else ():
+        with torch.enable_grad():
+            value = loss_function(loss)(network(block.inputs), block.targets)
+            found = torch.autograd.grad(value, leaves)
+        weight = weight_of(loss, block)
+        total += weight * float(value.detach())
+        sums = [one + weight * new for one, new in zip(sums, found, strict=True)]
+    left = iter(sums)
+    rows = {name: as_rows([next(left) for _ in several]) for name, several in tensors.items()}
+    return Slopes(total, rows)
+
+
+def weight_of(loss: LossKind, block: Block) -> float:
+    """What makes the losses of blocks add up to that of all rows, or to a multiple of it."""
+    return 1.0 if loss in SUMS else float(len(block.inputs))

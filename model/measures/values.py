@@ -1,0 +1,69 @@
+"""The values of a layer's units over all rows, where moments do not say enough.
+
+Shape letters: n rows, U units or channels, * any positions, M values of one unit.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.measures.probe import Block
+
+MOST_VALUES = 4_096  # of one unit that has several positions in a row: enough for percentiles
+
+
+def evenly(count: int, most: int) -> list[int]:
+    """At most `most` of the indices below `count`, evenly spread, ascending, from 0 on."""
+    if count <= most:
+        return list(range(count))
+    return [index * count // most for index in range(most)]
+
+
+def unit_values(x: Tensor, rows: int) -> Tensor:
+    """One block's values unit by unit, (U, M): of images, every row at some positions.
+
+    A unit with one value a row keeps them all. Where a row has many positions, as many evenly
+    spread ones are taken as give a unit about 4,096 values over all rows, and at least one.
+
+    Shape:
+        x: (n, U) or (n, U, *).
+
+    Args:
+        rows: of all blocks together.
+    """
+    flat = x.detach().flatten(2) if x.dim() > 2 else x.detach()[:, :, None]
+    positions = evenly(flat.shape[2], max(1, MOST_VALUES // rows))
+    return flat[:, :, positions].transpose(0, 1).flatten(1)
+
+
+def sorted_values(values: Tensor) -> Tensor:
+    """Each row of (U, M) in ascending order, NaN last."""
+    if values.device.type != "cpu":
+        return values.sort(1).values
+    # numpy sorts rows of a few thousand numbers several times as fast as torch does on a CPU.
+    return torch.from_numpy(np.sort(values.numpy(), axis=1))
+
+
+def leading(blocks: Sequence[Block], most: int) -> tuple[Block, ...]:
+    """The first blocks, whole, up to `most` rows; of a first one that has more, its first rows.
+
+    A block is never cut but for that one, so that none of a single row comes about, which a
+    batch norm could not normalize.
+    """
+    first = blocks[0]
+    if len(first.inputs) >= most:
+        return (Block(first.inputs[:most], first.targets[:most]),)
+    taken, rows = [], 0
+    for block in blocks:
+        rows += len(block.inputs)
+        if rows > most:
+            break
+        taken.append(block)
+    return tuple(taken)
+
+
+def count_rows(blocks: Sequence[Block]) -> int:
+    """Rows of all blocks together."""
+    return sum(len(block.inputs) for block in blocks)

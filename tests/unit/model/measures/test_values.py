@@ -1,0 +1,98 @@
+import math
+
+import pytest
+import torch
+
+from model.measures.numbers import number, numbers, unit_lists
+from model.measures.probe import Block
+from model.measures.values import count_rows, evenly, leading, sorted_values, unit_values
+
+
+@pytest.mark.parametrize(
+    ("count", "most", "expected"),
+    [(3, 5, [0, 1, 2]), (3, 3, [0, 1, 2]), (10, 4, [0, 2, 5, 7]), (1000, 1, [0]), (0, 3, [])],
+)
+def test_indices_are_evenly_spread_from_the_first_on(count, most, expected):
+    assert evenly(count, most) == expected
+
+
+def test_values_are_laid_out_unit_by_unit():
+    x = torch.arange(24).view(2, 3, 2, 2)
+
+    assert unit_values(x, 2).tolist() == [
+        [0, 1, 2, 3, 12, 13, 14, 15],
+        [4, 5, 6, 7, 16, 17, 18, 19],
+        [8, 9, 10, 11, 20, 21, 22, 23],
+    ]
+    assert unit_values(torch.tensor([[1, 2], [3, 4]]), 2).tolist() == [[1, 3], [2, 4]]
+
+
+def test_every_row_is_kept_and_of_many_positions_some():
+    x = torch.zeros(10, 3, 100)
+
+    assert unit_values(x, 40).shape == (3, 1000)
+    assert unit_values(x, 500).shape == (3, 10 * 8)
+    assert unit_values(x, 100_000).shape == (3, 10)
+    assert unit_values(torch.zeros(10, 3), 100_000).shape == (3, 10)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_sorting_is_torchs_with_nan_last(dtype):
+    x = torch.randn((5, 300), generator=torch.Generator().manual_seed(0)).to(dtype)
+    x[2, 7] = math.nan
+
+    found = sorted_values(x)
+
+    assert torch.equal(found.nan_to_num(9e9), x.sort(1).values.nan_to_num(9e9))
+    assert found.dtype == dtype
+
+
+def blocks(*sizes):
+    return tuple(Block(torch.zeros(size, 2), torch.zeros(size)) for size in sizes)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "most", "expected"),
+    [
+        ((10,), 4, [4]),
+        ((4,), 4, [4]),
+        ((3, 3, 3), 7, [3, 3]),
+        ((3, 3, 3), 100, [3, 3, 3]),
+        ((3, 1), 4, [3, 1]),
+    ],
+)
+def test_leading_rows_are_whole_blocks_but_of_a_large_first_one(sizes, most, expected):
+    assert [len(one.inputs) for one in leading(blocks(*sizes), most)] == expected
+    assert [len(one.targets) for one in leading(blocks(*sizes), most)] == expected
+
+
+def test_rows_are_counted_over_all_blocks():
+    assert count_rows(blocks(3, 4)) == 7
+
+
+def test_numbers_are_short_and_null_where_not_finite():
+    values = torch.tensor([0.1, 1 / 3, math.nan, math.inf, -math.inf, 1e-30])
+
+    assert numbers(values) == [0.1, 0.333333, None, None, None, 1e-30]
+    assert number(torch.tensor(2.0)) == 2
+    assert number(math.nan) is None
+
+
+def test_all_units_are_told_of_where_they_fit_and_else_some():
+    lists = {"a": torch.arange(10.0), "b": torch.arange(10.0) + 10}
+
+    every = unit_lists(lists, layers=2)
+    some = unit_lists(lists, layers=2, most=16)
+
+    assert every == {
+        "units": 10,
+        "shown_units": None,
+        "a": list(range(10)),
+        "b": list(range(10, 20)),
+    }
+    assert some == {
+        "units": 10,
+        "shown_units": [0, 2, 5, 7],
+        "a": [0, 2, 5, 7],
+        "b": [10, 12, 15, 17],
+    }
