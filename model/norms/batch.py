@@ -4,17 +4,17 @@ Shape letters: N rows, C channels, * any positions (none, length, or height and 
 n = N times positions, the values that a channel has in one batch.
 """
 
-from functools import partial
 from math import sqrt
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from model import spec
 from model.norms.deviation import refuse_zero, widened
+from model.norms.running import RunningNorm, is_recomputed
 
 
-class BatchNorm(nn.Module):
+class BatchNorm(RunningNorm):
     """Center and scale each channel, then let the network choose its own mean and spread.
 
     Training mode, for every channel over its n values:
@@ -63,54 +63,30 @@ class BatchNorm(nn.Module):
     Ioffe and Szegedy 2015, algorithms 1 and 2: https://arxiv.org/abs/1502.03167
     """
 
-    running_mean: Tensor
+    convention: spec.BatchStatistics
     running_var: Tensor  # with running: variance alone
-    num_batches_tracked: Tensor
 
     def __init__(
         self,
         num_features: int,
-        convention: spec.BatchNorm,
+        convention: spec.BatchStatistics,
         *,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__()
-        self.num_features = num_features
-        self.convention = convention
-        self.momentum, self.eps = convention.momentum, convention.eps
-        self.by_batch = False  # see model.statistics.modes, which sets it for a while
-        affine = convention.affine
-        # Not zeros_like: on the meta device it loads sympy, which takes a second.
-        ones = partial(torch.ones, num_features, device=device, dtype=dtype)
-        zeros = partial(torch.zeros, num_features, device=device, dtype=dtype)
-        self.weight = nn.Parameter(ones()) if affine else None
-        self.bias = nn.Parameter(zeros()) if affine else None
-        self.register_buffer("running_mean", zeros())
-        self.register_buffer(self.spread_name, ones())
-        counter = torch.tensor(0, device=device, dtype=torch.long)
-        self.register_buffer("num_batches_tracked", counter)
+        deviation = convention.running == "deviation"
+        name = "running_deviation" if deviation else "running_var"
+        super().__init__(num_features, convention, name, device=device, dtype=dtype)
         # torch's kernel has one convention for training, and wants an eps to divide safely.
-        self._evaluates_in_kernel = convention.running == "variance" and convention.eps > 0
+        self._evaluates_in_kernel = not deviation and convention.eps > 0
         self._trains_in_kernel = self._evaluates_in_kernel and convention.normalize == "biased"
-
-    @property
-    def spread_name(self) -> str:
-        """The buffer that holds the running spread."""
-        deviation = self.convention.running == "deviation"
-        return "running_deviation" if deviation else "running_var"
-
-    @property
-    def running_spread(self) -> Tensor:
-        """Running variance or deviation, (C,)."""
-        return self.get_buffer(self.spread_name)
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize x; in training mode also move the running values."""
         self._refuse_shape(x)
         if not self.training and not self.by_batch:
             return self._evaluate(x)
-        moves = self.training and not _is_recomputed()
+        moves = self.training and not is_recomputed()
         momentum = self.momentum
         # The kernel's momentum is a Python number. On a GPU, 1 / num_batches_tracked would
         # have to wait for the device to become one; the formulas need not.
@@ -122,22 +98,6 @@ class BatchNorm(nn.Module):
         self.num_batches_tracked.add_(1)
         share = 1 / self.num_batches_tracked.item() if momentum is None else momentum
         return self._kernel(x, self.running_mean, self.running_var, True, share)
-
-    def _refuse_shape(self, x: Tensor) -> None:
-        shape = x.shape
-        if len(shape) < 2:
-            raise ValueError(f"expected input of shape (N, C) or (N, C, *), got {tuple(shape)}")
-        if shape[1] != self.num_features:
-            raise ValueError(
-                f"expected {self.num_features} channels, got {shape[1]} "
-                f"in input of shape {tuple(shape)}"
-            )
-        if x.numel() < 2 * self.num_features and (self.training or self.by_batch):
-            what = "training mode needs" if self.training else "batch statistics need"
-            raise ValueError(
-                f"{what} at least 2 values per channel, "
-                f"got {x.numel() // self.num_features} in input of shape {tuple(shape)}"
-            )
 
     def _kernel(self, x: Tensor, mean: Tensor, var: Tensor, by_batch: bool, share: float) -> Tensor:
         return torch.batch_norm(
@@ -155,49 +115,30 @@ class BatchNorm(nn.Module):
     def _train(self, x: Tensor, moves: bool) -> Tensor:
         """The formulas themselves, for conventions that torch's kernel does not have."""
         wide = widened(x)
+        mean, spread, divisor = self._measured(wide)
+        if moves:
+            self._count(mean.detach(), spread.detach())
+        return self._affine(wide, mean, divisor).to(x.dtype)
+
+    def _measured(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """A batch's mean, its spread as it is averaged, and what it is divided by, (C,) each."""
         axes = [0, *range(2, x.dim())]
         n = x.numel() // self.num_features
         shrink = (n - 1) / n if self.convention.normalize == "biased" else 1.0
-        if self.convention.running == "deviation":
-            # std, not the root of var: torch gives it the gradient 0, not NaN, at 0.
-            spread, mean = torch.std_mean(wide, axes, correction=1)
-            divisor = spread * sqrt(shrink) + self.eps
+        if self.holds_variance:
+            spread, mean = torch.var_mean(x, axes, correction=1)
         else:
-            spread, mean = torch.var_mean(wide, axes, correction=1)
-            divisor = (spread * shrink + self.eps).sqrt()
+            # std, not the root of var: torch gives it the gradient 0, not NaN, at 0.
+            spread, mean = torch.std_mean(x, axes, correction=1)
+            shrink = sqrt(shrink)
         if self.eps == 0:
             refuse_zero(spread, "channel")
-        if moves:
-            self.num_batches_tracked.add_(1)
-            self._track(mean.detach(), spread.detach())
-        return self._affine(wide, mean, divisor).to(x.dtype)
-
-    @torch.no_grad()
-    def _track(self, mean: Tensor, spread: Tensor) -> None:
-        """Move the running values toward one batch's; the counter includes that batch."""
-        share: Tensor | float
-        if self.momentum is None:
-            share = self.num_batches_tracked.to(self.running_mean.dtype).reciprocal()
-        else:
-            share = self.momentum
-        for running, new in ((self.running_mean, mean), (self.running_spread, spread)):
-            running.lerp_(new.to(running.dtype), share)
+        return mean, spread, self.divisor_of(spread * shrink)
 
     def _evaluate(self, x: Tensor) -> Tensor:
         if self._evaluates_in_kernel:
             return self._kernel(x, self.running_mean, self.running_var, False, 0.0)
-        if self.convention.running == "deviation":
-            divisor = self.running_spread + self.eps
-        else:
-            divisor = (self.running_spread + self.eps).sqrt()
-        return self._affine(widened(x), self.running_mean, divisor).to(x.dtype)
-
-    def _affine(self, x: Tensor, mean: Tensor, divisor: Tensor) -> Tensor:
-        along = (-1, *(1,) * (x.dim() - 2))
-        centered = x - mean.view(along)
-        if self.weight is None or self.bias is None:
-            return centered / divisor.view(along)
-        return self.weight.view(along) * centered / divisor.view(along) + self.bias.view(along)
+        return super()._evaluate(x)
 
     def extra_repr(self) -> str:
         """C and the convention, for printing a network."""
@@ -205,11 +146,3 @@ class BatchNorm(nn.Module):
         return ", ".join(
             (str(self.num_features), *(f"{f}={getattr(self.convention, f)}" for f in fields))
         )
-
-
-def _is_recomputed() -> bool:
-    """Whether this thread is in a backward pass, from where `torch.utils.checkpoint` comes here.
-
-    Torch has no public word for it; its own sharding and module tracking ask the same.
-    """
-    return torch._C._current_graph_task_id() != -1

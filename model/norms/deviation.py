@@ -11,12 +11,13 @@ def widened(x: Tensor) -> Tensor:
     return x if x.dtype == torch.float64 else x.float()
 
 
-def refuse_zero(spread: Tensor, unit: str) -> None:
+def refuse_zero(spread: Tensor, unit: str, state: str = "constant") -> None:
     """Stop before a division by 0 becomes NaN. Waits for the device: call it for eps 0 alone.
 
     Args:
         spread: deviations or variances, one per unit that is normalized.
         unit: what one element belongs to: "channel", "row", "group".
+        state: in which a unit has such a spread, for the message.
 
     Raises:
         DeviationZero: an element is 0.
@@ -24,7 +25,7 @@ def refuse_zero(spread: Tensor, unit: str) -> None:
     zero = torch.nonzero(spread.detach().flatten() == 0).flatten().tolist()
     if zero:
         raise DeviationZero(
-            f"{unit} {zero[0]} is constant and eps is 0: there is no deviation to divide by",
+            f"{unit} {zero[0]} is {state} and eps is 0: there is no deviation to divide by",
             unit=unit,
             index=zero[0],
             constant=len(zero),
