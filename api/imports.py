@@ -36,7 +36,7 @@ from model.importing import History, Imported, imported
 from model.plan import TOO_LARGE, plan
 from model.spec import RunSpec
 from model.statistics.layers import layer_fingerprint
-from model.statistics.modes import batch_norms
+from model.statistics.modes import running_norms
 
 FORMATS = ("safetensors",)
 
@@ -223,7 +223,7 @@ def _history(wanted: Wanted, known: Known, own: OwnWords | None) -> History:
 
 
 def _fingerprints(loaded: Loaded) -> dict[str, str]:
-    layers = batch_norms(loaded.network).items()
+    layers = running_norms(loaded.network).items()
     return {name: layer_fingerprint(name, layer) for name, layer in layers}
 
 

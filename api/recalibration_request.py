@@ -23,8 +23,9 @@ from model.checkpoint import Loaded
 from model.data.dataset import Facts
 from model.data.inputs import narrowed
 from model.errors import InputRefused, SpecRefused
+from model.networks.indices import refuse_indices
 from model.predict import refuse_rows
-from model.recalibrate import Method, rows_fingerprint
+from model.recalibrate import NO_NORM, Method, rows_fingerprint, why_not
 from model.spec import DATASET_NAME, MAX_SEED, Part, RunSpec
 from model.statistics.modes import batch_norms
 from model.training.arrays import dtype_of
@@ -136,11 +137,11 @@ def decode(body: bytes, loaded: Loaded, max_rows: int) -> Wanted:
 
     Raises:
         Refusal: 400 for what is not JSON, 413 for too many rows, 422 for fields at fault.
-        SpecRefused: the network has no batch norm.
+        SpecRefused: the network has no batch norm, of any kind.
     """
     request = _request(body)
     if not batch_norms(loaded.network):
-        raise no_norm()
+        raise no_norm(why_not(loaded.network))
     errors = list(_errors(request, loaded.spec))
     if errors:
         raise Invalid(*errors)
@@ -157,9 +158,8 @@ def decode(body: bytes, loaded: Loaded, max_rows: int) -> Wanted:
     return Wanted(request, rows, loaded.spec, loaded.facts, repeats.hash_of(told))
 
 
-def no_norm() -> SpecRefused:
+def no_norm(message: str = NO_NORM) -> SpecRefused:
     """The refusal of a network without batch norm."""
-    message = "the network has no batch norm, so it has no running statistics"
     return SpecRefused("checkpoint", message, "NO_BATCH_NORM")
 
 
@@ -205,6 +205,7 @@ def _usable(rows: Rows, loaded: Loaded, least: int) -> Rows:
     with np.errstate(over="ignore"):  # refused below, by row; or kept in float64
         scaled = loaded.scaling.apply(rows, dtype=dtype)
         refuse_rows(np.isfinite(scaled), f"too large for {np.dtype(dtype).name}")
+        refuse_indices(loaded.network, rows)
         return narrowed(rows)
 
 

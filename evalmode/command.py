@@ -168,7 +168,7 @@ def submit(
     dataset: Annotated[str | None, typer.Option(help="Name or id.")] = None,
     hidden: Annotated[str | None, typer.Option(help="Units of hidden layers: 100,100")] = None,
     activation: Annotated[str | None, typer.Option(help="After each hidden layer.")] = None,
-    norm: Annotated[str | None, typer.Option(help="none, batch, layer or group.")] = None,
+    norm: Annotated[str | None, typer.Option(help="Kind: none, batch, layer, group, …")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Rows a step.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training rows.")] = None,

@@ -56,8 +56,8 @@ class LayerStatistics(OfLayer):
     momentum: float | None = None  # share of the newest batch; None is the cumulative average
     eps: float
     affine: bool
-    running: Literal["variance", "deviation"]  # what the running spread holds
-    normalize: Literal["biased", "unbiased"]  # divisor in training mode
+    running: Literal["variance", "deviation", "scale"]  # what the running spread holds
+    normalize: Literal["biased", "unbiased"] | None = None  # divisor in training mode
     batches_tracked: int | None = None
     share_of_initial: float | None = None  # (1 - momentum)^batches, 0 to 1
     window_batches: float | None = None  # batches that it effectively averages over
@@ -68,7 +68,7 @@ class LayerStatistics(OfLayer):
     gain_near_zero: list[int]
     fingerprint: str
     mean: Summary
-    variance: Summary  # a running deviation is squared
+    variance: Summary  # a running deviation or scale is squared
     gain: Summary | None = None  # None without affine
     bias: Summary | None = None
     values: Mapping[str, Any] | None = None  # the vectors by name, where they were asked for

@@ -28,6 +28,12 @@ class Batches:
         """Optimizer steps of a span given in steps or epochs."""
         return span.steps or (span.epochs or 0) * self.steps
 
+    def groups_in(self, steps: int, group_size: int) -> int:
+        """Groups of at most `group_size` rows that the first `steps` batches of a run make."""
+        full, last = (-(-rows // group_size) for rows in (self.size, self.last))
+        epochs, rest = divmod(steps, self.steps)
+        return epochs * ((self.steps - 1) * full + last) + rest * full
+
 
 def lay_out(num_rows: int, batch_size: int, tail: Literal["keep", "merge", "drop"]) -> Batches:
     """Divide `num_rows` into batches of `batch_size`, which is at most `num_rows`."""

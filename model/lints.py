@@ -6,29 +6,67 @@ from itertools import pairwise
 from model.findings import Finding
 from model.norms.lag import MOST_SHARE, forecast
 from model.sizes import Plan, PlannedLayer
-from model.spec import BatchNorm, Conv2d, Linear, NoNorm, RunSpec
+from model.spec import (
+    BatchRenorm,
+    BatchStatistics,
+    Conv2d,
+    GhostBatchNorm,
+    Linear,
+    NoNorm,
+    OverBatch,
+    RunSpec,
+    Vgg,
+)
+from model.vgg import MOST_POOLS, dropped_pools
 
 FEW_VALUES = 8  # values per channel under which a batch's statistics are mostly noise
 FAST_MOMENTUM = 0.5  # share of the newest batch over which the running values forget the rest
 
 
 def findings(spec: RunSpec, plan: Plan, steps: int) -> tuple[Finding, ...]:
-    """Every finding about the norm of a run of `steps` steps that is about to be queued."""
+    """Every finding about a run of `steps` steps that is about to be queued."""
+    return (*_network(spec, plan), *_norm(spec, plan, steps))
+
+
+def _network(spec: RunSpec, plan: Plan) -> Iterator[Finding]:
+    if isinstance(spec.network, Vgg):
+        shape = plan.layers[0].input_shape
+        dropped = dropped_pools(spec.network, shape)
+        if dropped:
+            yield Finding(
+                "VGG_POOLS_DROPPED",
+                "note",
+                None,
+                {"dropped": list(dropped), "pools": MOST_POOLS, "input_shape": list(shape)},
+                f"Rows of at least {2**MOST_POOLS} pixels a side keep all {MOST_POOLS} pools.",
+            )
+
+
+def _norm(spec: RunSpec, plan: Plan, steps: int) -> tuple[Finding, ...]:
     norm = spec.norm
     if isinstance(norm, NoNorm):
         return ()
     placed = [layer for layer in plan.walk() if layer.norm is not None]
     if not placed:
         return (_not_placed(norm.kind),)
-    if not isinstance(norm, BatchNorm):
+    if not isinstance(norm, OverBatch):
         return ()
-    small = (_small_batch(layer, spec.batch_size) for layer in placed)
+    rows = min(_group_rows(norm, spec.batch_size), spec.batch_size)
+    small = (_small_batch(layer, spec.batch_size, rows) for layer in placed)
+    # The divisor of an l_p norm hangs on the bias that its mean takes away.
+    biases = _biases_before_a_norm(plan.layers) if isinstance(norm, BatchStatistics) else ()
     return (
         *_momentum(norm),
         *(finding for finding in small if finding is not None),
-        *(_redundant_bias(*pair) for pair in _biases_before_a_norm(plan.layers)),
-        *_lag(norm.momentum, steps),
+        *(_redundant_bias(*pair) for pair in biases),
+        *_lag(norm, spec.batch_size, steps),
+        *_renorm_warmup(norm, steps),
     )
+
+
+def _group_rows(norm: OverBatch, batch_size: int) -> int:
+    """Rows that are normalized together, at most."""
+    return norm.group_size if isinstance(norm, GhostBatchNorm) else batch_size
 
 
 def _not_placed(kind: str) -> Finding:
@@ -41,7 +79,7 @@ def _not_placed(kind: str) -> Finding:
     )
 
 
-def _momentum(norm: BatchNorm) -> Iterator[Finding]:
+def _momentum(norm: OverBatch) -> Iterator[Finding]:
     momentum = norm.momentum
     if momentum is not None and (momentum == 0 or momentum > FAST_MOMENTUM):
         yield Finding(
@@ -53,9 +91,10 @@ def _momentum(norm: BatchNorm) -> Iterator[Finding]:
         )
 
 
-def _lag(momentum: float | None, steps: int) -> Iterator[Finding]:
+def _lag(norm: OverBatch, batch_size: int, steps: int) -> Iterator[Finding]:
     """A budget that ends before the running values have forgotten their start."""
-    told = forecast(momentum, steps)
+    momentum = norm.momentum
+    told = forecast(_share_of_step(norm, batch_size), steps)
     if told.is_reached or momentum == 0:  # momentum 0 has a finding of its own
         return
     first = told.trustworthy_step
@@ -72,12 +111,32 @@ def _lag(momentum: float | None, steps: int) -> Iterator[Finding]:
             "trustworthy_step": first,
         },
         f"Eval mode is {since}: train longer, raise norm.momentum, or after the run send "
-        'POST /v1/checkpoints/{id}/recalibrate {"method": "precise"}.',
+        'POST /v1/checkpoints/{id}/recalibrate {"method": "precise"}.'
+        if isinstance(norm, BatchStatistics)
+        else f"Eval mode is {since}: train longer, or raise norm.momentum.",
     )
 
 
-def _small_batch(layer: PlannedLayer, batch_size: int) -> Finding | None:
-    values = batch_size * layer.positions
+def _share_of_step(norm: OverBatch, batch_size: int) -> float | None:
+    """Share in the running values of all that one step averages into them."""
+    momentum, groups = norm.momentum, -(-batch_size // _group_rows(norm, batch_size))
+    return momentum if momentum is None or groups == 1 else 1 - (1 - momentum) ** groups
+
+
+def _renorm_warmup(norm: OverBatch, steps: int) -> Iterator[Finding]:
+    if isinstance(norm, BatchRenorm) and steps <= norm.warmup_batches:
+        yield Finding(
+            "BN_RENORM_WARMUP",
+            "warning",
+            None,
+            {"steps": steps, "warmup_batches": norm.warmup_batches},
+            "The run ends in the warm-up, which is plain batch norm: lower norm.warmup_batches "
+            "and the two ramps, or train longer.",
+        )
+
+
+def _small_batch(layer: PlannedLayer, batch_size: int, rows: int) -> Finding | None:
+    values = rows * layer.positions
     if values >= FEW_VALUES:
         return None
     return Finding(
@@ -85,7 +144,7 @@ def _small_batch(layer: PlannedLayer, batch_size: int) -> Finding | None:
         "warning",
         layer.name,
         {"batch_size": batch_size, "values_per_channel": values, "at_least": FEW_VALUES},
-        "Use a larger batch, or layer or group norm, which do not look at the batch.",
+        "Normalize more rows together, or use layer or group norm, which do not look at the batch.",
     )
 
 

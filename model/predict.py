@@ -11,6 +11,7 @@ from model.checkpoint import Loaded
 from model.errors import FoldRefused, InputRefused
 from model.networks.comparison import Comparison, checked
 from model.networks.fold import Folded, fold
+from model.networks.indices import refuse_indices
 from model.statistics.drift.probe import Probe
 from model.statistics.drift.reference import running
 from model.statistics.drift.units import refuse_hidden
@@ -72,7 +73,8 @@ class Predictor:
             (n, outputs), float32, or float64 for a float64 run.
 
         Raises:
-            InputRefused: no row, another shape, or a value that is not finite.
+            InputRefused: no row, another shape, a value that is not finite, or no index where
+                the network looks up such.
         """
         inputs = self._scaled(self._checked(rows))
         with torch.inference_mode():
@@ -90,7 +92,10 @@ class Predictor:
         folded = fold(as_trained, self.loaded.facts.input_shape)
         if not folded.in_layers:
             return
-        refuse_hidden(folded, as_trained, running(as_trained))
+        references = running(as_trained)
+        if not references:  # of l_p norms: drift is watched before them, in units of no norm
+            return
+        refuse_hidden(folded, as_trained, references)
         self.comparison = checked(folded.network, as_trained, inputs, self.loaded.block_rows)
         self.folded, self.network = folded, folded.network.to(self._device)
 
@@ -106,7 +111,9 @@ class Predictor:
         if len(rows) == 0:
             raise InputRefused("expected at least one row, got none", rows=0)
         refuse_rows(np.isfinite(rows), "not finite")
-        return rows.reshape(len(rows), *shape)
+        rows = rows.reshape(len(rows), *shape)
+        refuse_indices(self.loaded.network, rows)
+        return rows
 
     def _scaled(self, rows: npt.NDArray[np.generic]) -> torch.Tensor:
         with np.errstate(over="ignore"):  # refused below, by row

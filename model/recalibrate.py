@@ -17,17 +17,20 @@ from torch import Tensor, nn
 from model.checkpoint import Loaded
 from model.data.inputs import blocks
 from model.errors import InputRefused
+from model.networks.indices import refuse_indices
 from model.predict import refuse_rows
 from model.statistics.adapt import adapted
 from model.statistics.convergence import CurvePoint, converge, partial_counts
 from model.statistics.levels import norm_levels
-from model.statistics.modes import batch_norms
+from model.statistics.modes import batch_norms, running_norms
 from model.statistics.population import FEW, Statistics, ema, pooled, precise
 from model.statistics.row_batches import RowBatches
 
 Method = Literal["precise", "pooled", "ema", "adapt"]
 
 
+NO_NORM = "the network has no batch norm, so it has no running statistics"
+LP_NORM = "the statistics of an l_p norm come from training alone and cannot be recalibrated"
 CURVE_BATCHES = 16  # at least, unless a batch would be less than a row
 
 
@@ -73,14 +76,15 @@ def recalibrated(
             raises ends the work.
 
     Raises:
-        InputRefused: the network has no batch norm; fewer than two rows (one for adapt),
-            another shape, or a value that is not finite, before or after the scaling.
+        InputRefused: the network has no batch norm of any kind; fewer than two rows (one for
+            adapt), another shape, a value that is not finite, before or after the scaling, or no
+            index where the network looks up such.
         ValueError: batches of a single row for a method that needs two, or of none.
         DeviationZero: with pooled and ema: see `model.statistics.population`.
     """
     layers = batch_norms(loaded.network)
     if not layers:
-        raise InputRefused("the network has no batch norm", layers=0)
+        raise InputRefused(why_not(loaded.network), layers=0)
     least = 1 if asked.method == "adapt" else 2
     rows = _checked(loaded, rows, least)
     batch_rows = _batch_rows(loaded, asked, least, len(rows))
@@ -102,6 +106,11 @@ def recalibrated(
         rows_fingerprint(rows),
         curve,
     )
+
+
+def why_not(network: nn.Module) -> str:
+    """Why rows cannot give a network without batch norms other statistics."""
+    return LP_NORM if running_norms(network) else NO_NORM
 
 
 def rows_fingerprint(rows: np.ndarray) -> str:
@@ -179,6 +188,7 @@ def _checked(loaded: Loaded, rows: np.ndarray, least: int) -> np.ndarray:
             is_scaled[some] = _all_finite(loaded.scaling.apply(rows[some], dtype=_type(loaded)))
     refuse_rows(is_finite, "not finite")
     refuse_rows(is_scaled, f"too large for {_type(loaded).__name__}")
+    refuse_indices(loaded.network, rows)
     return rows
 
 

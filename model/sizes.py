@@ -13,17 +13,37 @@ from model.errors import SpecRefused
 from model.placed import PaddedPool
 from model.spec import (
     BatchNorm,
+    BatchRenorm,
+    Columns,
     Conv2d,
+    Embedding,
     Flatten,
+    GhostBatchNorm,
     GroupNorm,
+    InstanceNorm,
     Layer,
     LayerNorm,
     Linear,
+    LpNorm,
+    Noise,
+    NoisyBatchNorm,
+    OverBatch,
     Pool,
+    Unflatten,
 )
 
 Shape = tuple[int, ...]
-PlannedNorm = BatchNorm | LayerNorm | GroupNorm
+PlannedNorm = (
+    BatchNorm
+    | NoisyBatchNorm
+    | Noise
+    | LpNorm
+    | GhostBatchNorm
+    | BatchRenorm
+    | LayerNorm
+    | GroupNorm
+    | InstanceNorm
+)
 
 
 @dataclass(frozen=True)
@@ -56,8 +76,13 @@ class PlannedLayer:
 
     @property
     def has_weights(self) -> bool:
-        """Whether its weights are drawn: a linear layer or a convolution."""
+        """Whether it is a linear layer or a convolution."""
         return isinstance(self.layer, Linear | Conv2d)
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether it starts with drawn values: an embedding too, which sums over nothing."""
+        return self.has_weights or isinstance(self.layer, Embedding)
 
     @property
     def positions(self) -> int:
@@ -111,6 +136,12 @@ def output_shape(layer: Layer, shape: Shape, outputs: int, path: str) -> Shape:
             return (shape[0], *_window(layer, 0, shape, path))
         case Flatten():
             return (prod(shape),)
+        case Unflatten():
+            return _unflattened(layer, shape, path)
+        case Columns():
+            return _columns(layer, shape, path)
+        case Embedding():
+            return (*shape, layer.embedding_dim)
         case _:
             return shape
 
@@ -123,14 +154,32 @@ def parameters(layer: Layer, norm: PlannedNorm | None, before: Shape, after: Sha
         case Conv2d():
             weights = layer.kernel_size**2 * before[0] * after[0]
             return weights + after[0] * layer.bias
-    if norm is None or not norm.affine:
+        case Embedding():
+            return layer.num_embeddings * layer.embedding_dim
+    if norm is None or isinstance(norm, Noise) or not norm.affine:
         return 0
     return 2 * (prod(before) if isinstance(norm, LayerNorm) else before[0])
 
 
 def buffers(norm: PlannedNorm | None, shape: Shape) -> int:
-    """Running mean, running spread and the counter of a batch norm; others have none."""
-    return 2 * shape[0] + 1 if isinstance(norm, BatchNorm) else 0
+    """Running mean, running spread and the counter of a norm over the batch; others have none."""
+    return 2 * shape[0] + 1 if isinstance(norm, OverBatch) else 0
+
+
+def kept(layer: PlannedLayer) -> int:
+    """Values that one row leaves behind in a layer for the backward pass, its output included."""
+    return prod(layer.output_shape) * (1 + _beside_the_output(layer.norm))
+
+
+def _beside_the_output(norm: PlannedNorm | None) -> int:
+    """Tensors as large as the output that a norm's own formulas keep."""
+    match norm:
+        case Noise():
+            return 1  # the scale of every value
+        case NoisyBatchNorm() | LpNorm() | BatchRenorm():
+            return 2  # the scale, and what it scales; x - mean, and that times the gain
+        case _:
+            return 0
 
 
 def refuse_norm(norm: PlannedNorm, shape: Shape, path: str) -> None:
@@ -141,8 +190,13 @@ def refuse_norm(norm: PlannedNorm, shape: Shape, path: str) -> None:
             so that every output is the bias.
     """
     match norm:
-        case BatchNorm():
+        case OverBatch() | Noise():
             return
+        case InstanceNorm() if len(shape) == 1:
+            message = f"instance norm needs rows with positions; at {path} they have shape {shape}"
+            raise SpecRefused("norm", message, input_shape=list(shape), layer=path)
+        case InstanceNorm():
+            values, of = prod(shape[1:]), "channel"
         case GroupNorm() if shape[0] % norm.groups:
             raise SpecRefused(
                 "norm.groups",
@@ -158,6 +212,25 @@ def refuse_norm(norm: PlannedNorm, shape: Shape, path: str) -> None:
     if values == 1:
         message = f"one value per {of} at {path}: normalized alone, it is always 0"
         raise SpecRefused("norm", message, values=1, layer=path)
+
+
+def _unflattened(layer: Unflatten, shape: Shape, path: str) -> Shape:
+    if len(shape) != 1:
+        message = f"unflatten needs rows of one axis, it gets {shape}"
+        raise SpecRefused(path, message, input_shape=list(shape))
+    if prod(layer.shape) != shape[0]:
+        message = f"{layer.shape} takes {prod(layer.shape)} values, a row has {shape[0]}"
+        raise SpecRefused(
+            f"{path}.shape", message, shape=list(layer.shape), input_shape=list(shape)
+        )
+    return layer.shape
+
+
+def _columns(layer: Columns, shape: Shape, path: str) -> Shape:
+    if layer.first > shape[-1]:
+        message = f"the first {layer.first} of {shape[-1]} values are not there"
+        raise SpecRefused(f"{path}.first", message, first=layer.first, input_shape=list(shape))
+    return (*shape[:-1], layer.first)
 
 
 def _image(layer: Layer, shape: Shape, path: str) -> Shape:

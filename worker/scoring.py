@@ -25,7 +25,7 @@ from model.statistics.chunks import choose_rows, chunks
 from model.statistics.diagnose import diagnose
 from model.statistics.drift.calibration import Calibration, calibration
 from model.statistics.gap import Gap, train_eval_gap
-from model.statistics.modes import batch_norms
+from model.statistics.modes import running_norms
 from model.training.arrays import Arrays, Part
 from model.training.evaluate import evaluate
 from model.training.randomness import stream
@@ -105,7 +105,7 @@ class Scoring:
 
     def _gap(self, loaded: Loaded) -> Gap | None:
         """What eval mode costs on the test rows, or on those that stand in for them."""
-        found = self._measured(loaded, len(batch_norms(loaded.network)) <= MOST_ATTRIBUTED)
+        found = self._measured(loaded, len(running_norms(loaded.network)) <= MOST_ATTRIBUTED)
         if found is not None and not found.layers and gap.finding(found) is not None:
             return self._measured(loaded, attribute=True)
         return found

@@ -48,17 +48,24 @@ class LayerStatistics(Resource):
     """What one norm layer knows of its channels."""
 
     layer: str = Field(description="Its state-dict prefix.")
-    kind: Literal["batch"] = Field(description="Kind of norm, as in a spec.")
+    kind: Literal["batch", "noisy_batch", "lp", "ghost_batch", "batch_renorm"] = Field(
+        description="Kind of norm, as in a spec."
+    )
     channels: int = Field(description="Channels, C.")
     momentum: float | None = Field(
         description="Share of the newest batch; null is the cumulative average."
     )
     eps: float = Field(description="Added to the variance, or to the deviation.")
     affine: bool = Field(description="Whether it has gain and bias.")
-    running: Literal["variance", "deviation"] = Field(description="What the running spread holds.")
-    normalize: Literal["biased", "unbiased"] = Field(description="Divisor in training mode.")
+    running: Literal["variance", "deviation", "scale"] = Field(
+        description="What the running spread holds; the scale is that of `lp`."
+    )
+    normalize: Literal["biased", "unbiased"] | None = Field(
+        description="Divisor in training mode; null for `lp`, which has another."
+    )
     batches_tracked: int | None = Field(
-        description="Batches that it has seen; null where the file it came from did not say."
+        description="Batches that it has seen, of `ghost_batch` groups; null where the file it "
+        "came from did not say."
     )
     share_of_initial: float | None = Field(
         description="Share of the initial 0 and 1 still in it, (1 - momentum)^batches."
@@ -77,7 +84,9 @@ class LayerStatistics(Resource):
     gain_near_zero: list[int] = Field(description="Channels that the gain switches off.")
     fingerprint: str = Field(description="sha256 over this layer's running statistics.")
     mean: Summary = Field(description="Running mean.")
-    variance: Summary = Field(description="Running variance; a running deviation is squared.")
+    variance: Summary = Field(
+        description="Running variance; a running deviation or scale is squared."
+    )
     gain: Summary | None = Field(description="Learned gain; null without affine.")
     bias: Summary | None = Field(description="Learned bias; null without affine.")
     values: dict[str, Any] | None = Field(

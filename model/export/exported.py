@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from model.checkpoint import Loaded
 from model.networks.comparison import Comparison, logits
 from model.networks.fold import Folded
-from model.norms.batch import BatchNorm
+from model.norms.running import RunningNorm
 from model.predict import Predictor
 
 FORMAT_VERSION = 1
@@ -83,5 +83,5 @@ def metadata(loaded: Loaded, folded: Folded, comparison: Comparison) -> dict[str
 
 def _stayed(folded: Folded, name: str, behind: str) -> dict[str, Any]:
     norm = folded.network.get_submodule(name)
-    assert isinstance(norm, BatchNorm)
+    assert isinstance(norm, RunningNorm)
     return {"norm": name, "behind": behind, "eps": norm.eps}

@@ -13,11 +13,13 @@ from torch import Tensor, nn
 from model.data.scaling import Scaling
 from model.errors import ExportRefused
 from model.networks.fold import divisor
+from model.networks.indices import Columns
 from model.networks.residual import Residual
 from model.networks.shapes import Shape
-from model.norms.batch import BatchNorm
 from model.norms.group import GroupNorm
 from model.norms.layer import LayerNorm
+from model.norms.noise import Noise
+from model.norms.running import RunningNorm
 
 _ONNX_TYPE = {torch.float32: TensorProto.FLOAT, torch.float64: TensorProto.DOUBLE}
 _ELEMENTWISE: dict[type[nn.Module], str] = {
@@ -51,6 +53,8 @@ class Graph:
             x = self._node("Div", "scaling.divisor", x, self._array("divisor", scaling.divisor))
         x = self._node("Sub", "scaling.shift", x, self._array("shift", scaling.shift))
         x = self._node("Div", "scaling.scale", x, self._array("scale", scaling.scale))
+        if scaling.kind == "binary":
+            x = self._node("Greater", "scaling.binary", x, self._array("zero", 0.0))
         return self._node("Cast", "scaling", x, to=self.onnx_type)
 
     def module(self, module: nn.Module, name: str, x: str) -> str:
@@ -80,7 +84,7 @@ class Graph:
                 return self._linear(module, name, x)
             case nn.Conv2d():
                 return self._convolution(module, name, x)
-            case BatchNorm() | LayerNorm() | GroupNorm():
+            case RunningNorm() | LayerNorm() | GroupNorm():
                 return self._norm(module, name, x)
             case nn.MaxPool2d() | nn.AvgPool2d():
                 return self._pool(module, name, x)
@@ -88,7 +92,19 @@ class Graph:
                 return self._node("GlobalAveragePool", name, x)
             case nn.Flatten(start_dim=1, end_dim=-1):
                 return self._node("Flatten", name, x, axis=1)
-            case nn.Dropout() | nn.Identity():
+            case nn.Unflatten(dim=1, unflattened_size=shape):
+                axes = self._array(f"{name}.shape", np.array([0, *shape]))  # 0: as it comes
+                return self._node("Reshape", name, x, axes)
+            case Columns(first=first):
+                bounds = {"starts": 0, "ends": first, "axes": -1}
+                given = [self._array(f"{name}.{key}", np.array([at])) for key, at in bounds.items()]
+                return self._node("Slice", name, x, *given)
+            case nn.Embedding():
+                indices = self._node("Cast", name, x, to=TensorProto.INT64)
+                return self._node(
+                    "Gather", name, self._tensor(f"{name}.weight", module.weight), indices
+                )
+            case nn.Dropout() | nn.Identity() | Noise():
                 return x
             case nn.SiLU():
                 return self._node("Mul", name, x, self._node("Sigmoid", name, x))
@@ -127,19 +143,19 @@ class Graph:
             group=layer.groups,
         )
 
-    def _norm(self, norm: BatchNorm | LayerNorm | GroupNorm, name: str, x: str) -> str:
-        if isinstance(norm, BatchNorm):
-            return self._batch_norm(norm, name, x)
+    def _norm(self, norm: RunningNorm | LayerNorm | GroupNorm, name: str, x: str) -> str:
+        if isinstance(norm, RunningNorm):
+            return self._running_norm(norm, name, x)
         affine = self._affine(norm, name)
         sums = {"epsilon": float(norm.eps), "stash_type": int(self.onnx_type)}
         if isinstance(norm, LayerNorm):
             return self._node("LayerNormalization", name, x, *affine, axis=1, **sums)
         return self._node("GroupNormalization", name, x, *affine, num_groups=norm.groups, **sums)
 
-    def _batch_norm(self, norm: BatchNorm, name: str, x: str) -> str:
+    def _running_norm(self, norm: RunningNorm, name: str, x: str) -> str:
         """torch's kernel as its operator; the formulas of other conventions as they stand."""
         below = divisor(norm)
-        if norm.convention.running == "variance" and norm.eps > 0:
+        if norm.holds_variance and norm.eps > 0:
             mean = self._tensor(f"{name}.running_mean", norm.running_mean)
             # Variance and eps as one number: the attribute could hold eps in float32 alone.
             squares = self._tensor(f"{name}.divisor.squared", below**2)
@@ -158,7 +174,7 @@ class Graph:
                 x = self._node(operator, name, x, constant)
         return x
 
-    def _affine(self, norm: BatchNorm | LayerNorm | GroupNorm, name: str) -> tuple[str, str]:
+    def _affine(self, norm: RunningNorm | LayerNorm | GroupNorm, name: str) -> tuple[str, str]:
         """Gain and bias, which ONNX wants where there are none."""
         shape = self._shapes[name] if isinstance(norm, LayerNorm) else self._shapes[name][:1]
         weight = torch.ones(shape) if norm.weight is None else norm.weight

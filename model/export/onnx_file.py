@@ -17,7 +17,7 @@ from model.export.graph import Graph
 from model.networks.comparison import measure, refuse_far
 from model.networks.fold import Folded, Stayed, fold
 from model.networks.shapes import input_shapes
-from model.norms.batch import BatchNorm
+from model.norms.running import RunningNorm
 
 #: Versions of the operators and of the file that runtimes of the last years read.
 OPSET, IR_VERSION = 21, 10
@@ -36,7 +36,7 @@ def onnx(loaded: Loaded, rows: npt.NDArray[np.generic], *, folded: bool = True) 
 
     Args:
         rows: calibration rows, raw, as `Predictor.logits` takes them.
-        folded: put each batch norm into the layer before it, where it can be.
+        folded: put each norm over the batch into the layer before it, where it can be.
 
     Returns:
         The file. Its metadata (JSON text) says what was folded, what stayed, and how far
@@ -64,7 +64,7 @@ def onnx(loaded: Loaded, rows: npt.NDArray[np.generic], *, folded: bool = True) 
 
 
 def _as_it_is(network: nn.Module) -> Folded:
-    norms = [name for name, module in network.named_modules() if isinstance(module, BatchNorm)]
+    norms = [name for name, module in network.named_modules() if isinstance(module, RunningNorm)]
     return Folded(network, (), tuple(Stayed(name, "not folded, as asked") for name in norms))
 
 

@@ -11,10 +11,17 @@ import torch
 from torch import nn
 
 from model import spec
+from model.networks.indices import Columns, Embedding
 from model.networks.residual import Residual
 from model.norms.batch import BatchNorm
+from model.norms.batch_renorm import BatchRenorm
+from model.norms.ghost_batch import GhostBatchNorm
 from model.norms.group import GroupNorm
+from model.norms.instance import InstanceNorm
 from model.norms.layer import LayerNorm
+from model.norms.lp import LpNorm
+from model.norms.noise import Noise
+from model.norms.noisy_batch import NoisyBatchNorm
 from model.placed import PaddedPool
 from model.sizes import Plan, PlannedLayer, PlannedNorm
 
@@ -88,6 +95,12 @@ class _Builder:
                 return _pool(layer)
             case spec.Flatten():
                 return nn.Flatten()
+            case spec.Unflatten(shape=shape):
+                return nn.Unflatten(1, shape)
+            case spec.Columns(first=first):
+                return Columns(first)
+            case spec.Embedding(num_embeddings=count, embedding_dim=values):
+                return Embedding(count, values, device=self.device, dtype=self.dtype)
             case spec.Dropout(p=p):
                 return nn.Dropout(p)
             case spec.Residual():
@@ -115,10 +128,22 @@ class _Builder:
         match norm:
             case spec.BatchNorm():
                 return BatchNorm(shape[0], norm, device=self.device, dtype=self.dtype)
+            case spec.NoisyBatchNorm():
+                return NoisyBatchNorm(shape[0], norm, device=self.device, dtype=self.dtype)
+            case spec.Noise():
+                return Noise(norm)
+            case spec.LpNorm():
+                return LpNorm(shape[0], norm, device=self.device, dtype=self.dtype)
+            case spec.GhostBatchNorm():
+                return GhostBatchNorm(shape[0], norm, device=self.device, dtype=self.dtype)
+            case spec.BatchRenorm():
+                return BatchRenorm(shape[0], norm, device=self.device, dtype=self.dtype)
             case spec.LayerNorm():
                 return LayerNorm(shape, norm, device=self.device, dtype=self.dtype)
             case spec.GroupNorm():
                 return GroupNorm(shape[0], norm, device=self.device, dtype=self.dtype)
+            case spec.InstanceNorm():
+                return InstanceNorm(shape[0], norm, device=self.device, dtype=self.dtype)
 
 
 def _pool(layer: spec.Pool) -> nn.Module:

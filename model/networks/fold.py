@@ -1,4 +1,4 @@
-"""Batch norm folded into the linear layer or convolution before it: less work, the same answers.
+"""Norms over the batch folded into the layer before them: less work, the same answers.
 
 What a fold costs in precision is measured in `model.networks.comparison`.
 """
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from model.errors import FoldRefused
 from model.networks.shapes import Shape, input_shapes
-from model.norms.batch import BatchNorm
+from model.norms.running import RunningNorm
 
 Weighted = nn.Linear | nn.Conv2d
 
@@ -35,7 +35,7 @@ class Stayed:
 
 @dataclass(frozen=True)
 class Folded:
-    """A network after the fold, in eval mode, and what became of each batch norm."""
+    """A network after the fold, in eval mode, and what became of each norm over the batch."""
 
     network: nn.Module
     in_layers: tuple[InLayer, ...]  # in network order
@@ -44,10 +44,11 @@ class Folded:
 
 @torch.no_grad()
 def fold(network: nn.Module, input_shape: Shape) -> Folded:
-    """Fold every batch norm that stands directly behind a linear layer or a convolution.
+    """Fold every norm over the batch that stands directly behind a linear layer or convolution.
 
         scale  = gain / sqrt(running_var + eps)              running: variance
         scale  = gain / (running_deviation + eps)            running: deviation
+        scale  = gain / (running_scale + eps)                an l_p norm
         weight <- scale * weight                             one scale per output
         bias   <- scale * (bias - running_mean) + norm bias  a layer without bias gets one
 
@@ -71,7 +72,7 @@ def fold(network: nn.Module, input_shape: Shape) -> Folded:
     modules = dict(folded.named_modules())
     in_layers, stayed = [], []
     for name, norm in modules.items():
-        if not isinstance(norm, BatchNorm):
+        if not isinstance(norm, RunningNorm):
             continue
         layer_name = before.get(name)
         layer = None if layer_name is None else modules[layer_name]
@@ -84,7 +85,7 @@ def fold(network: nn.Module, input_shape: Shape) -> Folded:
     return Folded(folded, tuple(in_layers), tuple(stayed))
 
 
-def scale_and_shift(norm: BatchNorm) -> tuple[Tensor, Tensor]:
+def scale_and_shift(norm: RunningNorm) -> tuple[Tensor, Tensor]:
     """What the norm does in eval mode, as `scale * x + shift`.
 
     Returns:
@@ -96,12 +97,9 @@ def scale_and_shift(norm: BatchNorm) -> tuple[Tensor, Tensor]:
     return scale, shift if norm.bias is None else shift + norm.bias.double()
 
 
-def divisor(norm: BatchNorm) -> Tensor:
+def divisor(norm: RunningNorm) -> Tensor:
     """What the norm divides by in eval mode, (C,), float64."""
-    spread = norm.running_spread.double()
-    if norm.convention.running == "deviation":
-        return spread + norm.eps
-    return (spread + norm.eps).sqrt()
+    return norm.divisor_of(norm.running_spread.double())
 
 
 def _before(network: nn.Module) -> dict[str, str]:
@@ -119,7 +117,7 @@ def _takes(layer: nn.Module | None, norm_shape: Shape) -> TypeGuard[Weighted]:
     return isinstance(layer, nn.Conv2d) or (isinstance(layer, nn.Linear) and len(norm_shape) == 1)
 
 
-def _put(norm: BatchNorm, layer: Weighted, name: str) -> None:
+def _put(norm: RunningNorm, layer: Weighted, name: str) -> None:
     scale, shift = scale_and_shift(norm)
     along = (-1, *(1,) * (layer.weight.dim() - 1))
     weight = scale.view(along) * layer.weight.double()

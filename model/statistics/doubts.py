@@ -10,7 +10,7 @@ from model.findings import Finding
 from model.norms.lag import MOST_SHARE
 from model.statistics.channels import HALF_LIMIT, beyond_half, dead
 from model.statistics.evidence import Evidence, MeanAndVariance
-from model.statistics.faults import RECALIBRATE, channel_evidence
+from model.statistics.faults import channel_evidence, repair
 from model.statistics.gap import WARN_POINTS
 from model.statistics.layers import NormState, layer_fingerprint, norm_states
 
@@ -80,17 +80,17 @@ def _lag(state: NormState, known: Evidence) -> Iterator[Finding]:
                 "log_variance_ratio": MOST_LOG_RATIO,
             },
         },
-        _lag_remedy(known.gap_points),
+        _lag_remedy(known.gap_points, repair(state)),
     )
 
 
-def _lag_remedy(gap: float | None) -> str:
+def _lag_remedy(gap: float | None, repair: str) -> str:
     if gap is None:
-        return f"Whether it costs accuracy is not known: compare after you {RECALIBRATE}."
+        return f"Whether it costs accuracy is not known: compare after you {repair}."
     told = f"eval mode is {gap:.4g} points below batch statistics on the held-out rows"
     if gap <= WARN_POINTS:
         return f"Harmless: {told}, and up to {WARN_POINTS:g} are no gap."
-    return f"{told[0].upper()}{told[1:]}: {RECALIBRATE}."
+    return f"{told[0].upper()}{told[1:]}: {repair}."
 
 
 def _half_range(state: NormState) -> Iterator[Finding]:

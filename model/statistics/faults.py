@@ -6,12 +6,14 @@ from typing import Any
 from torch import Tensor, nn
 
 from model.findings import Finding
+from model.norms.batch import BatchNorm
 from model.statistics.channels import indices
 from model.statistics.evidence import Evidence
 from model.statistics.fingerprint import fingerprint
 from model.statistics.layers import NormState, norm_states, untracked
 
 RECALIBRATE = 'send POST /v1/checkpoints/{id}/recalibrate {"method": "precise"}'
+TRAIN_ANEW = "train it anew, since the statistics of an l_p norm cannot be recalibrated"
 MOST_CHANNELS = 16  # that one finding names
 
 
@@ -67,6 +69,11 @@ def changed(recorded: str, found: str) -> Finding:
     )
 
 
+def repair(state: NormState) -> str:
+    """What gives a layer other statistics, as the end of a sentence."""
+    return RECALIBRATE if isinstance(state.module, BatchNorm) else TRAIN_ANEW
+
+
 def channel_evidence(chosen: Tensor) -> dict[str, Any]:
     """How many channels a rule chose, and the first of them.
 
@@ -116,7 +123,7 @@ def _not_finite(state: NormState) -> Iterator[Finding]:
                 "BN_STATS_NONFINITE",
                 state.name,
                 {"tensor": name, **channel_evidence(bad)},
-                f"Further training does not heal it: {RECALIBRATE}.",
+                f"Further training does not heal it: {repair(state)}.",
             )
 
 
@@ -128,7 +135,7 @@ def _negative(state: NormState) -> Iterator[Finding]:
             "BN_VAR_NEGATIVE",
             state.name,
             {"tensor": state.module.spread_name, "min": least, **channel_evidence(bad)},
-            f"No batch gives such a spread: {RECALIBRATE}.",
+            f"No batch gives such a spread: {repair(state)}.",
         )
 
 
@@ -138,7 +145,7 @@ def _never_updated(state: NormState, known: Evidence) -> Finding:
         "BN_NEVER_UPDATED",
         state.name,
         {"batches_tracked": 0, "expected": expected, "is_initial": state.is_initial},
-        f"No batch was seen in training mode: {RECALIBRATE}.",
+        f"No batch was seen in training mode: {repair(state)}.",
     )
 
 
@@ -147,7 +154,7 @@ def _at_init(state: NormState, age: int | None) -> Finding:
         "BN_STATS_AT_INIT",
         state.name,
         {"batches_tracked": age, "momentum": state.momentum, "mean": 0.0, "spread": 1.0},
-        f"The statistics are the 0 and 1 that they started from: {RECALIBRATE}; "
+        f"The statistics are the 0 and 1 that they started from: {repair(state)}; "
         "train with norm.momentum above 0.",
     )
 
@@ -160,5 +167,5 @@ def _miscounted(state: NormState, known: Evidence) -> Finding:
         state.name,
         {"batches_tracked": state.counter, "expected": expected, "ratio": ratio},
         "A batch was counted twice or left out, as recomputed activations and accumulated "
-        f"gradients do: {RECALIBRATE}.",
+        f"gradients do: {repair(state)}.",
     )

@@ -12,7 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-STATISTICS = ("running_mean", "running_var", "running_deviation", "num_batches_tracked")
+STATISTICS = (
+    "running_mean",
+    "running_var",
+    "running_deviation",
+    "running_scale",
+    "num_batches_tracked",
+)
 
 
 def is_statistic(name: str) -> bool:

@@ -15,15 +15,17 @@ from torch import Tensor, nn
 from model.blocks import CHUNK_ROWS
 from model.errors import DeviationZero
 from model.findings import Finding
+from model.norms.batch import BatchNorm
 from model.statistics.chunks import choose_rows, chunks
 from model.statistics.mcnemar import mcnemar
-from model.statistics.modes import batch_norms, batch_statistics
+from model.statistics.modes import batch_statistics, running_norms
 from model.training.arrays import Part
 from model.training.evaluate import are_correct, loss_per_row
 from model.training.losses import LossKind
 
 WARN_POINTS = 2.0  # a smaller gap is not worth a warning
 WARN_P = 0.01  # nor one that chance explains
+_REMEDY = "Recalibrate: POST /v1/checkpoints/{id}/recalibrate; no weight has to change."
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class Gap:
     layers: tuple[LayerPart, ...]  # in network order; their sums are `points` and `loss`
     batch_size: int | None  # of the run, where it was asked for and its batches can be had
     small: Score | None  # with the statistics of batches of that size
+    recalibrates: bool = True  # whether rows can give the network other statistics
 
     @property
     def points(self) -> float | None:
@@ -122,11 +125,12 @@ def train_eval_gap(
         attribute: divide the gap among the layers.
 
     Returns:
-        The gap; exactly 0 without batch-norm layers. None where batch statistics do not exist:
-        there is one row alone, or a channel is constant over a chunk while eps is 0.
+        The gap; exactly 0 without norm layers over the batch. None where batch statistics do
+        not exist: there is one row alone, or a channel is constant over a chunk while eps is 0.
     """
     probe = _Probe(network, kind, part, choose_rows(len(part), generator))
-    names = list(batch_norms(network))
+    norms = running_norms(network)
+    names = list(norms)
     if names and len(probe.rows) < 2:
         return None
     try:
@@ -149,6 +153,7 @@ def train_eval_gap(
         layers=_parts(names, scores, len(probe.rows)) if attribute else (),
         batch_size=None if small is None else batch_size,
         small=None if small is None else small.score,
+        recalibrates=all(isinstance(norm, BatchNorm) for norm in norms.values()),
     )
 
 
@@ -162,7 +167,7 @@ def finding(gap: Gap) -> Finding | None:
         "warning",
         None,
         _evidence(gap, points, p),
-        "Recalibrate: POST /v1/checkpoints/{id}/recalibrate; no weight has to change.",
+        _REMEDY if gap.recalibrates else "Train longer, or with a larger norm.momentum.",
     )
 
 

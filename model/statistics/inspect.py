@@ -7,10 +7,16 @@ import torch
 from torch import Tensor, nn
 
 from model.norms.lag import trustworthy_step, window
+from model.spec import BatchStatistics
 from model.statistics.channels import beyond_half, dead, gain_near_zero, indices
 from model.statistics.evidence import Evidence
 from model.statistics.layers import NormState, layer_fingerprint, norm_states
 
+RUNNING = {
+    "running_var": "variance",
+    "running_deviation": "deviation",
+    "running_scale": "scale",
+}
 QUANTILES = {"p05": 0.05, "p25": 0.25, "median": 0.5, "p75": 0.75, "p95": 0.95}
 
 
@@ -21,7 +27,7 @@ def inspect(
     values: bool = False,
     known: Evidence | None = None,
 ) -> list[dict[str, Any]]:
-    """Facts of every batch-norm layer with running statistics, in network order.
+    """Facts of every norm layer with running statistics, in network order.
 
     Args:
         layer: name of the only layer to tell of.
@@ -41,17 +47,18 @@ def inspect(
 def facts(state: NormState, values: bool, known: Evidence) -> dict[str, Any]:
     """One layer's facts. What hangs on the counter is null where the age is unknown."""
     age = known.age(state.name, state.counter)
+    convention = state.module.convention
     # Statistics that were computed from rows average over all of them.
     averaged = state.momentum if known.initial_share is None else None
     told = {
         "layer": state.name,
-        "kind": "batch",
+        "kind": convention.kind,
         "channels": len(state.mean),
         "momentum": state.momentum,
         "eps": state.eps,
         "affine": state.gain is not None,
-        "running": state.module.convention.running,
-        "normalize": state.module.convention.normalize,
+        "running": RUNNING[state.module.spread_name],
+        "normalize": convention.normalize if isinstance(convention, BatchStatistics) else None,
         "batches_tracked": age,
         "share_of_initial": known.share(state.name, state.momentum, state.counter),
         "window_batches": None if age is None else window(averaged, age),

@@ -1,4 +1,4 @@
-"""Which norm layers take the statistics of the batch at hand, for a while."""
+"""Which norm layers have running statistics, and which take the batch's for a while."""
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -6,30 +6,38 @@ from contextlib import contextmanager
 from torch import nn
 
 from model.norms.batch import BatchNorm
+from model.norms.running import RunningNorm
+
+
+def running_norms(network: nn.Module) -> dict[str, RunningNorm]:
+    """Every layer with running statistics by its state-dict prefix, in network order."""
+    return {name: one for name, one in network.named_modules() if isinstance(one, RunningNorm)}
 
 
 def batch_norms(network: nn.Module) -> dict[str, BatchNorm]:
-    """Every batch-norm layer by its state-dict prefix, in network order."""
+    """Those of them that average mean and spread: all kinds of batch norm, and no l_p norm."""
     return {name: one for name, one in network.named_modules() if isinstance(one, BatchNorm)}
 
 
 @contextmanager
 def batch_statistics(network: nn.Module, layers: Collection[str] | None = None) -> Iterator[None]:
-    """Inside, these batch-norm layers normalize as in training mode; nothing is moved.
+    """Inside, these layers normalize by the statistics of the batch; nothing is moved.
 
-    Every other layer is in eval mode, whatever mode the network came in: dropout is off, and
-    batch-norm layers that are not named use their running statistics. Of two nested uses the
-    inner one decides. However the block ends, every module gets back the mode it had.
+    That is their training mode without what is added to it there: neither noise, nor ghost
+    groups, nor renorm's corrections. Every other layer is in eval mode, whatever mode the network
+    came in: dropout is off, and layers that are not named use their running statistics. Of two
+    nested uses the inner one decides. However the block ends, every module gets back the mode
+    it had.
 
     Args:
         network: of this process's own use: another thread would see the mode change.
-        layers: names as `batch_norms` gives them; all when None; none of them when empty,
+        layers: names as `running_norms` gives them; all when None; none of them when empty,
             which is plain eval mode.
 
     Raises:
-        ValueError: a name that is no batch-norm layer of the network.
+        ValueError: a name that is no layer with running statistics.
     """
-    norms = batch_norms(network)
+    norms = running_norms(network)
     chosen = set(norms if layers is None else layers)
     if unknown := sorted(chosen - set(norms)):
         raise ValueError(f"no batch-norm layers of this network: {', '.join(unknown)}")

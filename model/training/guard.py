@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from model.norms.batch import BatchNorm
+from model.norms.running import RunningNorm
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Restored:
 class Guard:
     """Looks at the running statistics after every step and goes back when one is not finite.
 
-    The float buffers of all batch norms are laid into one tensor, of which they become views:
-    looking costs one sum, keeping one copy. What was restored waits in `restored`.
+    The float buffers of all norms over the batch are laid into one tensor, of which they become
+    views: looking costs one sum, keeping one copy. What was restored waits in `restored`.
 
     Args:
         network: on its device; its buffers keep their values.
@@ -34,7 +34,7 @@ class Guard:
 
     def __init__(self, network: nn.Module) -> None:
         named = network.named_modules()
-        self._norms = {name: m for name, m in named if isinstance(m, BatchNorm)}
+        self._norms = {name: m for name, m in named if isinstance(m, RunningNorm)}
         self._spans: dict[str, slice] = {}
         self._values = self._lay_out()
         self._kept = self._values.clone()
@@ -78,7 +78,7 @@ class Guard:
 
     def _uncount(self, batches: int | Tensor) -> None:
         for norm in self._norms.values():
-            norm.num_batches_tracked.sub_(batches)
+            norm.num_batches_tracked.sub_(batches * norm.counted)
 
     def _lay_out(self) -> Tensor:
         if not self._norms:

@@ -34,7 +34,7 @@ class Keep:
     step: int
     tensors: Tensors
     scores: dict[str, float] = field(default_factory=dict)  # on the validation rows
-    forgotten: int = 0  # batches until then that were taken back out of the running statistics
+    forgotten: int = 0  # updates until then that were taken back out of the running statistics
 
 
 @dataclass
