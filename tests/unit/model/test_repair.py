@@ -8,6 +8,10 @@ What the repair is compared with, batch statistics of the whole test split, is a
 of 114 rows of breast_cancer. Split 2 is one where it is near; the others have a test with wider
 bounds. Unscaled rows also let the last batch of an epoch, of 7 rows, undo what was learned,
 whatever the statistics; with `tail: merge` none of the splits and seeds here suffers from it.
+
+One row of these 114 is 0.9 points, and which rows are right differs from one model of CPU to the
+next. So the mean is over 20 seeds (its standard error is a quarter of a point), and a repair may
+answer better than the sample that it is compared with.
 """
 
 from pathlib import Path
@@ -29,7 +33,7 @@ from model.statistics.modes import batch_statistics
 from model.training.arrays import prepare
 from model.training.loop import Training
 
-SEEDS = range(5)
+SEEDS, MANY_SEEDS = range(5), range(20)
 LOST = {"breast_cancer": 40.0, "digits": 5.0}  # points of accuracy that the lag costs at least
 CPU = torch.device("cpu")
 
@@ -93,12 +97,12 @@ def test_one_recalibration_brings_back_what_lagging_statistics_lost(
     name: str, hidden: list[int], tmp_path: Path
 ) -> None:
     fields: dict[str, Any] = {"scaling": "none", "split": {"seed": 2}}
-    right = np.array([measure(name, hidden, seed, tmp_path, **fields) for seed in SEEDS])
+    right = np.array([measure(name, hidden, seed, tmp_path, **fields) for seed in MANY_SEEDS])
     by_batch, lagging, repaired = points(name, right)
 
     assert by_batch - lagging >= LOST[name]
-    assert abs(by_batch - repaired) <= 0.5
-    assert (np.abs(right[:, 0] - right[:, 2]) <= 3).all()
+    assert repaired >= by_batch - 0.5
+    assert (right[:, 2] >= right[:, 0] - 4).all()
 
 
 @pytest.mark.slow
