@@ -76,6 +76,30 @@ def test_the_history_of_a_run_lies_below_its_statistics(play: Any, answer: Any) 
     assert (played.value.run, played.value.points) == ("run_1", [])
 
 
+@pytest.mark.parametrize(
+    ("asked", "query"),
+    [
+        ({}, {"from_step": "0"}),
+        (
+            {"kinds": ["moments", "saturation"], "from_step": 7, "max_points": 50},
+            {"from_step": "7", "kinds": "moments,saturation", "max_points": "50"},
+        ),
+    ],
+)
+def test_what_measures_found_is_read_by_kind(
+    asked: dict[str, Any], query: dict[str, str], play: Any, answer: Any
+) -> None:
+    series = {"steps": [0, 9], "values": [{"rows": 1}, {"rows": None}], "sampled": False, "of": 2}
+    told = {"object": "measurements", "series": {"moments": series}}
+    played = play(runs.measurements("run_1", **asked), answer(told))
+    assert (played.requests[0].path, played.requests[0].query) == (
+        "/v1/runs/run_1/measurements",
+        query,
+    )
+    assert played.value["moments"].values[1]["rows"] is None
+    assert played.value["moments"].steps == [0, 9]
+
+
 def test_a_field_that_this_version_does_not_know_is_kept(
     play: Any, answer: Any, make_run: Any
 ) -> None:
