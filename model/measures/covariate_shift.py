@@ -21,7 +21,7 @@ from typing import Any
 from torch import Tensor
 
 from model import spec
-from model.errors import SpecRefused
+from model.measurable import weight_layers
 from model.measures.numbers import number
 from model.measures.objective import (
     Objective,
@@ -61,11 +61,7 @@ class WeightedLayer:
 
 
 def passes(asked: spec.CovariateShift, checked: Checked) -> int:
-    """Row-passes of one probe: a gradient at t, and one for each layer that others precede.
-
-    Raises:
-        SpecRefused: a layer is asked for that the network does not have.
-    """
+    """Row-passes of one probe: a gradient at t, and one for each layer that others precede."""
     gradients = 1 + sum(bool(layer.before) for layer in layers_asked(asked, checked.plan))
     return checked.spec.batch_size * 3 * gradients
 
@@ -80,35 +76,26 @@ def layers_asked(asked: spec.CovariateShift, plan: Plan) -> tuple[WeightedLayer,
 
     Of n layers with weights these are n/3, 2n/3 and n, rounded up: 9, 17 and 25 of 25.
 
-    Raises:
-        SpecRefused: a layer is asked for that the network does not have.
+    Args:
+        asked: no layer that the network does not have, see `model.measurable`.
     """
     layers = weighted_layers(plan)
-    numbers = asked.layers
-    if numbers is None:
-        numbers = tuple(ceil(len(layers) * part / CHOSEN) for part in range(1, CHOSEN + 1))
-    if max(numbers, default=0) > len(layers):
-        message = (
-            f"covariate_shift asks for layer {max(numbers)}; the network has {len(layers)} "
-            "layers with weights"
-        )
-        raise SpecRefused("measures", message, layer=max(numbers), layers=len(layers))
-    return tuple(layers[number - 1] for number in sorted(set(numbers)))
+    thirds = (ceil(len(layers) * part / CHOSEN) for part in range(1, CHOSEN + 1))
+    numbers = set(thirds if asked.layers is None else asked.layers)
+    return tuple(layer for layer in layers if layer.number in numbers)
 
 
 def weighted_layers(plan: Plan) -> tuple[WeightedLayer, ...]:
     """Every layer with weights, projections of residuals included, in the plan's order."""
-    learned = [
-        layer
-        for layer in plan.walk()
-        if layer.parameters and not isinstance(layer.layer, spec.Residual)
-    ]
-    names = [layer.name for layer in learned]
-    places = [place for place, layer in enumerate(learned) if layer.has_weights]
-    return tuple(
-        WeightedLayer(number, names[place], tuple(names[:place]))
-        for number, place in enumerate(places, 1)
-    )
+    with_weights = {layer.name for layer in weight_layers(plan)}
+    found: list[WeightedLayer] = []
+    before: tuple[str, ...] = ()
+    for layer in plan.walk():
+        if layer.name in with_weights:
+            found.append(WeightedLayer(len(found) + 1, layer.name, before))
+        if layer.parameters and not isinstance(layer.layer, spec.Residual):
+            before = (*before, layer.name)
+    return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -159,6 +146,8 @@ def shifts(
     Args:
         at: the mini-batch of the step, and the buffers that the network had before it.
     """
+    if not layers:
+        return []
     _, gradients = at.gradients_of(before, [layer.weight for layer in layers])
     found = []
     for layer in layers:

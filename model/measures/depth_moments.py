@@ -7,7 +7,8 @@ Bjorck et al. 2018, figures 2, 4, 5, 6 and table 1: https://arxiv.org/abs/1806.0
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import nan
 
@@ -15,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.grad import conv2d_weight
 
-from model.measures.objective import Objective, moved, parameters_of, unflatten, watched
+from model.measures.objective import Objective, moved, parameters_of, unflatten
+from model.measures.sites import Site, watched
 from model.sizes import Plan
 from model.spec import Residual
 from model.statistics.moments import Moments
@@ -82,7 +84,7 @@ def channel_moments(at: Objective, where: Tensor, names: Sequence[str]) -> list[
     Raises:
         DeviationZero: a norm with eps 0 meets a constant channel.
     """
-    with at.kept(), watched(at.network, names) as seen:
+    with at.kept(), _seen(at.network, names) as seen:
         at.outputs(unflatten(where, parameters_of(at.network)))
     found = ((name, Moments.of(seen[name][1])) for name in names)
     return [LayerMoments(name, one.mean, one.variance(0).sqrt()) for name, one in found]
@@ -141,13 +143,25 @@ def cancellations(at: Objective, where: Tensor, names: Sequence[str]) -> list[Ca
         name: one.detach().requires_grad_()
         for name, one in unflatten(where, parameters_of(at.network)).items()
     }
-    with at.kept(), torch.enable_grad(), watched(at.network, names) as seen:
+    with at.kept(), torch.enable_grad(), _seen(at.network, names) as seen:
         loss = at.loss(at.outputs(leaves), at.block.targets)
     gradients = torch.autograd.grad(loss, [seen[name][1] for name in names])
     return [
         _cancellation(name, at.network.get_submodule(name), seen[name][0].detach(), gradient)
         for name, gradient in zip(names, gradients, strict=True)
     ]
+
+
+@contextmanager
+def _seen(network: nn.Module, names: Sequence[str]) -> Iterator[dict[str, tuple[Tensor, Tensor]]]:
+    """A dict that fills with what enters and leaves the named layers as they run."""
+    seen: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def note(site: Site, given: Tensor, left: Tensor) -> None:
+        seen[site.name] = given, left
+
+    with watched([Site(name, network.get_submodule(name)) for name in names], note):
+        yield seen
 
 
 def _cancellation(name: str, layer: nn.Module, x: Tensor, gradient: Tensor) -> Cancellation:

@@ -4,11 +4,11 @@ All parameters of a network are one vector, in the order in which the network na
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -95,7 +95,9 @@ class Objective:
         buffers = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
         with self._mode():
             given = {**parameters, **buffers}
-            answered: Tensor = functional_call(self.network, given, (self.block.inputs,))
+            rows = (self.block.inputs,)
+            # No two layers share a tensor; to look for such takes a third of a small pass.
+            answered: Tensor = functional_call(self.network, given, rows, tie_weights=False)
         return answered
 
     def _mode(self) -> AbstractContextManager[None]:
@@ -166,30 +168,6 @@ def cosine(first: Tensor, second: Tensor) -> float:
         one.flatten().double() / size for one, size in zip((first, second), sizes, strict=True)
     )
     return float(torch.dot(*units).clamp(-1, 1))
-
-
-@contextmanager
-def watched(network: nn.Module, names: Sequence[str]) -> Iterator[dict[str, tuple[Tensor, Tensor]]]:
-    """A dict that fills with what enters and leaves the named layers at every pass.
-
-    Raises:
-        AttributeError: no layer has this name.
-    """
-    seen: dict[str, tuple[Tensor, Tensor]] = {}
-
-    def watch(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-        def note(_: nn.Module, given: tuple[Tensor, ...], left: Any) -> None:
-            seen[name] = (given[0], left)
-
-        return note
-
-    layers = [(name, network.get_submodule(name)) for name in names]
-    handles = [layer.register_forward_hook(watch(name)) for name, layer in layers]
-    try:
-        yield seen
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _widened(values: Tensor) -> Tensor:

@@ -20,10 +20,10 @@ import torch
 from torch import Tensor, nn
 
 from model.measures.objective import Objective, flatten, parameters_of
+from model.measures.sites import weight_sites
 
 SMALLEST = 1e-10  # added to a filter's norm before it divides
 STEP = 0.1  # of the second difference that is called curvature
-_WEIGHTED = (nn.Linear, nn.modules.conv._ConvNd, nn.Embedding)
 
 
 def filter_normalized(network: nn.Module, generator: torch.Generator) -> Tensor:
@@ -92,11 +92,8 @@ def share_near_minimum(losses: Sequence[Sequence[float]], factor: float = 2.0) -
 
 def _weights(network: nn.Module) -> dict[str, Tensor]:
     """The parameters that move: weights of linear layers, convolutions and embeddings."""
-    return {
-        name: one
-        for name, one in parameters_of(network).items()
-        if one.dim() > 1 and isinstance(network.get_submodule(name.rpartition(".")[0]), _WEIGHTED)
-    }
+    names = (f"{site.name}.weight" for site in weight_sites(network))
+    return {name: network.get_parameter(name).detach() for name in names}
 
 
 def _drawn(network: nn.Module, generator: torch.Generator) -> dict[str, Tensor]:

@@ -6,7 +6,6 @@ import torch
 from torch.nn import functional
 
 from model import spec
-from model.errors import SpecRefused
 from model.measures.covariate_shift import layers_asked, passes, probe, weighted_layers
 from model.measures.probe import Block, Setting
 from model.measures.shadow import generators_kept, moment
@@ -213,14 +212,11 @@ def test_layers_are_ascending_and_each_is_there_once(make_checked):
     assert [layer.name for layer in layers_asked(asked, checked.plan)] == ["0", "4"]
 
 
-def test_a_layer_that_is_not_there_is_refused(make_checked):
-    checked = make_checked(THREE)
+def test_a_network_without_weights_has_no_shift(make_step):
+    targets = torch.arange(12) % 3
+    before, after, measure = make_step([NORM], draw(12, 3), targets, norm="batch")
 
-    with pytest.raises(SpecRefused, match="asks for layer 4; the network has 3 layers") as refused:
-        passes(asked_for((2, 4)), checked)
-
-    assert refused.value.path == "measures"
-    assert refused.value.metadata == {"layer": 4, "layers": 3}
+    assert measure.compare(before, after).data == {"layers": []}
 
 
 def test_a_probe_costs_a_gradient_and_one_for_each_layer_behind_another(make_checked):
