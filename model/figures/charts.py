@@ -1,11 +1,12 @@
 """What a figure shows, as plain values: numbers, labels and what each panel is. It draws nothing.
 
-`model.figures.draw_chart` draws it; JSON and CSV are written from the same values.
+`model.figures.draw_chart` draws it, `model.figures.chart_data` writes it as JSON and CSV.
 """
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
 Numbers = Sequence[float]  # NaN and infinities are allowed, and drawn as marked gaps
@@ -16,7 +17,11 @@ _NAME = re.compile(r"[a-z0-9-]{1,64}")
 
 @dataclass(frozen=True)
 class Curve:
-    """A line, or points, with an optional band."""
+    """A line, or points, with an optional band.
+
+    Raises:
+        ValueError: `y` or a band of another length than `x`, or half a band.
+    """
 
     label: str
     x: Numbers
@@ -26,6 +31,13 @@ class Curve:
     high: Numbers | None = None
     n: int | None = None  # seeds that the band is over
     style: Literal["line", "points", "steps", "dashed"] = "line"
+    band: str = "band"  # what it is: "min to max", "95 % interval"
+
+    def __post_init__(self) -> None:
+        whose = f"curve {self.label!r}"
+        if (self.low is None) != (self.high is None):
+            raise ValueError(f"{whose} has one end of a band without the other")
+        _same_length(whose, x=self.x, y=self.y, low=self.low, high=self.high)
 
 
 @dataclass(frozen=True)
@@ -54,7 +66,12 @@ class Curves:
 
 @dataclass(frozen=True)
 class Ridges:
-    """Histograms above each other, the first one lowest: one quantity at several times."""
+    """Histograms above each other, the first one lowest: one quantity at several times.
+
+    Raises:
+        ValueError: not one label, density and list of edges for each, or not one edge more
+            than bins.
+    """
 
     title: str
     x_label: str
@@ -63,11 +80,23 @@ class Ridges:
     densities: tuple[Numbers, ...]  # bins of each, area 1
     shaded: tuple[tuple[float, float], ...] = ()  # intervals of x that mean something
     role: Role = "batch"
+    shaded_label: str = ""  # what they mean
+
+    def __post_init__(self) -> None:
+        whose = f"ridges {self.title!r}"
+        _same_length(whose, labels=self.labels, edges=self.edges, densities=self.densities)
+        for edges, densities in zip(self.edges, self.densities, strict=True):
+            if len(edges) != len(densities) + 1:
+                raise ValueError(f"{whose}: {len(edges)} edges of {len(densities)} bins")
 
 
 @dataclass(frozen=True)
 class Bars:
-    """Groups of bars with an interval each and a dot for every seed."""
+    """Groups of bars with an interval each and a dot for every seed.
+
+    Raises:
+        ValueError: a series that has not one number for each group.
+    """
 
     title: str
     y_label: str
@@ -75,6 +104,18 @@ class Bars:
     series: tuple["BarSeries", ...]
     y_log: bool = False
     guides: tuple[Guide, ...] = ()
+    interval: str = "interval"  # what `low` and `high` of the bars are: "95 % interval"
+
+    def __post_init__(self) -> None:
+        for one in self.series:
+            _same_length(
+                f"bars {one.label!r}",
+                groups=self.groups,
+                values=one.values,
+                low=one.low,
+                high=one.high,
+                seeds=one.seeds or None,
+            )
 
 
 @dataclass(frozen=True)
@@ -91,7 +132,11 @@ class BarSeries:
 
 @dataclass(frozen=True)
 class Map:
-    """A rectangle of coloured cells."""
+    """A rectangle of coloured cells.
+
+    Raises:
+        ValueError: rows, ticks or texts that do not fit each other.
+    """
 
     title: str
     x_label: str
@@ -103,22 +148,42 @@ class Map:
     texts: tuple[tuple[str, ...], ...] = ()  # in every cell
     range: tuple[float, float] | None = None
     log: bool = False
-    scale: Literal["sequential", "diverging", "binary"] = "sequential"
+    scale: Literal["sequential", "diverging", "binary"] = "sequential"  # binary: 0 and 1
+
+    def __post_init__(self) -> None:
+        whose = f"map {self.title!r}"
+        columns = self.values[0] if self.values else ()
+        _same_length(whose, rows=self.values, y_ticks=self.y_ticks or None)
+        _same_length(whose, columns=columns, x_ticks=self.x_ticks or None)
+        _same_length(whose, rows=self.values, texts=self.texts or None)
+        for row in chain(self.values, self.texts):
+            _same_length(whose, first_row=columns, row=row)
 
 
 @dataclass(frozen=True)
 class Path:
-    """A trajectory over a surface."""
+    """A trajectory over a surface.
+
+    Raises:
+        ValueError: `x` and `y` of other lengths.
+    """
 
     label: str
     x: Numbers
     y: Numbers
     role: Role
 
+    def __post_init__(self) -> None:
+        _same_length(f"path {self.label!r}", x=self.x, y=self.y)
+
 
 @dataclass(frozen=True)
 class Surface:
-    """Contours of a loss over a plane."""
+    """Contours of a loss over a plane.
+
+    Raises:
+        ValueError: `z` has not a row for each `y` and a column for each `x`.
+    """
 
     title: str
     x_label: str
@@ -130,6 +195,12 @@ class Surface:
     log: bool = True
     paths: tuple[Path, ...] = ()
     statistics: str = ""  # "recomputed at every point" or "held": always shown
+
+    def __post_init__(self) -> None:
+        whose = f"surface {self.title!r}"
+        _same_length(whose, y=self.y, rows=self.z)
+        for row in self.z:
+            _same_length(whose, x=self.x, columns=row)
 
 
 Panel = Curves | Ridges | Bars | Map | Surface
@@ -148,7 +219,9 @@ class Figure:
     evidence: str  # the sentence that it is evidence for
     panels: tuple[Panel, ...]
     columns: int = 1
-    share_x: bool = True  # panels of one kind have one scale, so that arms can be compared
+    #: Panels that show one quantity have one scale, so that arms can be compared: those of one
+    #: kind whose axes have equal words. `share_y` also holds for the colours of maps and surfaces.
+    share_x: bool = True
     share_y: bool = True
     notes: tuple[str, ...] = ()  # what was down-sampled or left out
 
@@ -157,3 +230,13 @@ class Figure:
             raise ValueError(f"{self.name!r} is not of small letters, digits and hyphens")
         if not self.panels:
             raise ValueError(f"figure {self.name} has no panel")
+        if self.columns < 1:
+            raise ValueError(f"figure {self.name} has {self.columns} columns")
+
+
+def _same_length(whose: str, **parts: Sequence[object] | None) -> None:
+    """Raise unless all parts that are there have one length."""
+    lengths = {name: len(part) for name, part in parts.items() if part is not None}
+    if len(set(lengths.values())) > 1:
+        told = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise ValueError(f"{whose} has parts of unequal lengths: {told}")

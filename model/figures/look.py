@@ -4,12 +4,14 @@ The colours are told apart by the colour-blind, too: Okabe and Ito 2008,
 https://jfly.uni-koeln.de/color/
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from threading import Lock
 from typing import Any
 
 import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.typing import RcKeyType
@@ -77,15 +79,38 @@ def draw(title: str, inches: tuple[float, float], fill: Callable[[Figure], None]
     Args:
         title: of the document; what is shown is the concern of `fill`. Legible, as every text
             of a figure (`model.figures.text`).
-        inches: width and height.
+        inches: width and height; `fill` may set others.
         fill: gets an empty figure.
     """
-    with _one_at_a_time, matplotlib.rc_context():
-        matplotlib.rcdefaults()  # whatever a matplotlibrc of this machine says
-        matplotlib.rcParams.update(LOOK)
+    with _one_look():
         figure = Figure(figsize=inches)
         canvas = FigureCanvasSVG(figure)
         fill(figure)
         file = BytesIO()
         canvas.print_svg(file, metadata={"Title": title, "Date": None, "Creator": None})
     return file.getvalue()
+
+
+def draw_pixels(
+    title: str, inches: tuple[float, float], fill: Callable[[Figure], None], dpi: float
+) -> bytes:
+    """A PNG file of what `fill` draws, otherwise as `draw`.
+
+    Args:
+        dpi: pixels per inch.
+    """
+    with _one_look():
+        figure = Figure(figsize=inches, dpi=dpi)
+        canvas = FigureCanvasAgg(figure)
+        fill(figure)
+        file = BytesIO()
+        canvas.print_png(file, metadata={"Title": title, "Software": None})
+    return file.getvalue()
+
+
+@contextmanager
+def _one_look() -> Iterator[None]:
+    with _one_at_a_time, matplotlib.rc_context():
+        matplotlib.rcdefaults()  # whatever a matplotlibrc of this machine says
+        matplotlib.rcParams.update(LOOK)
+        yield
