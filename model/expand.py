@@ -4,19 +4,18 @@ It knows the order of layers and their names in the state dict; what one layer d
 shape is in `model.sizes`, what the whole run costs in `model.plan`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 
+from model import resnet, vgg
 from model.errors import SpecRefused
-from model.placed import NormedResidual
-from model.resnet import Asked
-from model.resnet import layers as resnet_layers
+from model.perceptrons import deep_linear, mlp, residual_mlp
+from model.placed import Asked, NormedResidual
 from model.sizes import PlannedLayer, Shape, buffers, output_shape, parameters, refuse_norm
 from model.spec import (
-    ActivationHere,
     Conv2d,
-    Flatten,
+    DeepLinear,
     Layer,
     Layers,
     Linear,
@@ -27,7 +26,9 @@ from model.spec import (
     NormHere,
     Pool,
     Residual,
+    ResidualMlp,
     ResNet,
+    Vgg,
 )
 
 MAX_DEPTH = 16  # residuals inside residuals: every level takes Python frames in a forward pass
@@ -52,9 +53,15 @@ def _asked(network: Network, norm: NormByKind, shape: Shape) -> Iterable[Asked]:
         case Layers():
             return _numbered("network", network.layers)
         case Mlp():
-            return _mlp(network, norm, shape)
+            return mlp(network, norm, shape)
+        case DeepLinear():
+            return deep_linear(network, shape)
+        case ResidualMlp():
+            return residual_mlp(network, shape)
         case ResNet():
-            return resnet_layers(network, shape)
+            return resnet.layers(network, shape)
+        case Vgg():
+            return vgg.layers(network, norm, shape)
 
 
 def _numbered(path: str, layers: Iterable[Layer]) -> list[Asked]:
@@ -66,20 +73,6 @@ def _inside(path: str, layer: Residual) -> list[Asked]:
     if isinstance(layer, NormedResidual):
         return [(path, one) for one in layer.layers]
     return _numbered(path, layer.layers)
-
-
-def _mlp(network: Mlp, norm: NormByKind, shape: Shape) -> Iterator[Asked]:
-    after = not isinstance(norm, NoNorm) and norm.placement == "after_activation"
-    activation = ActivationHere(kind="activation", activation=network.activation)
-    here = NormHere(kind="norm")
-    if len(shape) != 1:
-        yield "network", Flatten(kind="flatten")
-    for index, units in enumerate(network.hidden):
-        path = f"network.hidden.{index}"
-        yield path, Linear(kind="linear", out_features=units, bias=network.bias)
-        yield path, activation if after else here
-        yield path, here if after else activation
-    yield "network", Linear(kind="linear", out_features=None, bias=True)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from model.data.dataset import Facts
 from model.data.scaling import Scaling
 from model.errors import CheckpointRefused, SpecRefused
 from model.findings import Finding
+from model.indices import refuse_rows
 from model.misfits import bounded, refuse_misfits, type_name
 from model.networks.build import build
 from model.plan import loss_of, plan
@@ -119,6 +120,7 @@ def imported(
     network.load_state_dict(taken, strict=True, assign=True)
     filled = tuple(name for name in wanted if name not in theirs)
     about = _about(spec, facts, scaling, filled, replace(history, is_averaged=is_averaged))
+    refuse_rows(planned.layers, facts, about.scaling.kind)
     report = Report(
         naming,
         wrapper,

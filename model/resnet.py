@@ -8,11 +8,10 @@ He et al. 2015, Deep Residual Learning, table 1 and section 4.2: https://arxiv.o
 from collections.abc import Iterator
 
 from model.errors import SpecRefused
-from model.placed import NormedResidual, PaddedPool
+from model.placed import Asked, NormedResidual, PaddedPool
 from model.sizes import Plan, PlannedLayer, Shape
 from model.spec import ActivationHere, Conv2d, Flatten, Layer, Linear, NormHere, Pool, ResNet
 
-Asked = tuple[str, Layer]  # the field of the spec, and the layer it asks for
 _NORM = NormHere(kind="norm")
 _RELU = ActivationHere(kind="activation", activation="relu")
 

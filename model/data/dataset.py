@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from model.data.inputs import count_indices
 from model.errors import DatasetInvalid
 
 Task = Literal["classification", "regression"]
@@ -43,6 +44,9 @@ class Facts:
     images: bool
     #: "sha256:..." over the content and all of the above.
     fingerprint: str
+    #: Indices that the rows hold: one more than the largest, where every value is a whole number
+    #: from 0; 0 where one is not. None: they are pixels, or nobody has looked.
+    indices: int | None = None
 
     def __post_init__(self) -> None:
         if (self.train_rows is None) != (self.test_rows is None):
@@ -110,7 +114,8 @@ def describe(
         "images": images,
     }
     fingerprint = _fingerprint(known, inputs, targets)
-    return Dataset(inputs, targets, Facts(**known, fingerprint=fingerprint))
+    indices = None if images else count_indices(inputs)
+    return Dataset(inputs, targets, Facts(**known, fingerprint=fingerprint, indices=indices))
 
 
 def _fingerprint(known: dict[str, Any], inputs: np.ndarray, targets: np.ndarray) -> str:

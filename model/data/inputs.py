@@ -13,6 +13,7 @@ from model.errors import DatasetInvalid, DatasetTooLarge
 
 #: Beyond this, differences of two values leave float32.
 LARGEST = np.float64(1e38)
+_NO_INDEX = 2**31
 _BLOCK_VALUES = 2**20
 _READ_BYTES = 2**20
 
@@ -107,6 +108,20 @@ def narrowed(numbers: np.ndarray) -> np.ndarray:
         if not np.array_equal(single[rows], double):
             return numbers.astype(np.float64, copy=False)
     return single
+
+
+def count_indices(numbers: np.ndarray) -> int:
+    """One more than the largest, where every number is a whole one from 0; else 0.
+
+    So it is 0, too, where one is 2**31 or more.
+    """
+    largest = -1.0
+    for rows in blocks(numbers):
+        block = numbers[rows]
+        if not np.all((block >= 0) & (block < _NO_INDEX)) or np.any(block % 1):
+            return 0
+        largest = max(largest, float(block.max()))
+    return int(largest) + 1
 
 
 def as_inputs(raw: np.ndarray) -> tuple[np.ndarray, bool]:

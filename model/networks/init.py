@@ -1,5 +1,8 @@
 """How weights start: drawn layer by layer from one generator, norm layers drawing nothing.
 
+An embedding is N(0, 1), as `torch.nn.Embedding` is: kind and gain speak of layers that sum over
+their inputs, and a vector that is looked up sums over nothing.
+
 Two networks that differ in their norm alone therefore start with equal weights. Draws are
 float64 on the CPU and then cast, so a float32 run starts where a float64 run does, rounded.
 """
@@ -15,7 +18,7 @@ from model.sizes import Plan
 
 @torch.no_grad()
 def initialize(network: nn.Module, plan: Plan, init: spec.Init, generator: torch.Generator) -> None:
-    """Give every linear layer and convolution its first weights, in the plan's order.
+    """Give every linear layer, convolution and embedding its first weights, in the plan's order.
 
     Args:
         network: what `build` made of `plan`, on any device but meta.
@@ -23,7 +26,7 @@ def initialize(network: nn.Module, plan: Plan, init: spec.Init, generator: torch
     """
     output_name = plan.output_name
     for planned in plan.walk():
-        if planned.has_weights:
+        if planned.is_drawn:
             is_output = planned.name == output_name
             start = init.output if is_output and init.output is not None else init
             _start(network.get_submodule(planned.name), start, generator)
@@ -32,8 +35,12 @@ def initialize(network: nn.Module, plan: Plan, init: spec.Init, generator: torch
 def _start(
     module: nn.Module, start: spec.Init | spec.OutputInit, generator: torch.Generator
 ) -> None:
-    weight, bias = module.weight, module.bias
+    weight = module.weight
     assert isinstance(weight, Tensor)
+    if isinstance(module, nn.Embedding):
+        weight.copy_(_normal(weight.shape, generator))
+        return
+    bias = module.bias
     weight.copy_(start.gain * _weights(start.kind, weight.shape, generator))
     if isinstance(bias, Tensor):
         bias.copy_(_biases(start.bias, len(bias), _fans(weight.shape)[0], generator))

@@ -1,4 +1,4 @@
-"""Networks: a perceptron, a residual network of a known depth, or layers that the user declares."""
+"""Networks: kinds that lay out their layers themselves, or layers that the user declares."""
 
 from typing import Annotated, Literal
 
@@ -7,6 +7,7 @@ from pydantic import Field, Strict
 from model.spec.parts import Fraction, Part, Units, at_most
 
 Activation = Literal["tanh", "relu", "sigmoid", "gelu", "silu", "elu", "leaky_relu", "identity"]
+Axis = Annotated[int, Field(ge=1, le=2**22)]  # as long as a dataset's row may be
 
 
 class Mlp(Part):
@@ -19,6 +20,35 @@ class Mlp(Part):
     activation: Activation = Field("tanh", description="Applied after every hidden layer.")
     bias: bool = Field(
         True, description="Whether hidden linear layers have a bias; the output layer always has."
+    )
+
+
+class DeepLinear(Part):
+    """Linear layers without bias and without activation, one behind the other.
+
+    The run's norm stands behind every layer but the last.
+    """
+
+    kind: Literal["deep_linear"]
+    layers: Annotated[int, Field(ge=1, le=512)] = Field(
+        25, description="Linear layers, the one to the outputs counted."
+    )
+    width: Units | None = Field(
+        None, description="Units of every layer but the last; null: as many as outputs."
+    )
+
+
+class ResidualMlp(Part):
+    """A linear layer, residual blocks of two linear layers, and a linear layer to the outputs."""
+
+    kind: Literal["residual_mlp"]
+    blocks: Annotated[int, Field(ge=1, le=256)] = Field(20, description="Residual blocks.")
+    width: Units = Field(64, description="Units of every layer but the last.")
+    activation: Activation = Field(
+        "relu", description="Behind the first layer, and between the two of a block."
+    )
+    bias: bool = Field(
+        False, description="Whether these layers have a bias; the output layer always has."
     )
 
 
@@ -73,6 +103,36 @@ class Flatten(Part):
     kind: Literal["flatten"]
 
 
+class Unflatten(Part):
+    """`torch.nn.Unflatten`: the one axis of a row becomes several."""
+
+    kind: Literal["unflatten"]
+    shape: Annotated[tuple[Axis, ...], Strict(False), at_most(3)] = Field(
+        min_length=1,
+        max_length=3,
+        description="Axes of a row afterwards, as (channels, height, width).",
+    )
+
+
+class Columns(Part):
+    """The first values of the last axis; the others are not looked at."""
+
+    kind: Literal["columns"]
+    first: Axis = Field(description="How many.")
+
+
+class Embedding(Part):
+    """`torch.nn.Embedding`: a learned vector in the place of every index.
+
+    Rows hold indices given as numbers: `scaling` is `none`, and only `flatten`, `unflatten` and
+    `columns` may stand before it.
+    """
+
+    kind: Literal["embedding"]
+    num_embeddings: Units = Field(description="Vectors; the indices are 0 to one less.")
+    embedding_dim: Units = Field(description="Values of a vector: the row's new last axis.")
+
+
 class Dropout(Part):
     """`torch.nn.Dropout`: active in training mode alone."""
 
@@ -94,7 +154,17 @@ class Residual(Part):
 
 
 Layer = Annotated[
-    Linear | Conv2d | NormHere | ActivationHere | Pool | Flatten | Dropout | Residual,
+    Linear
+    | Conv2d
+    | NormHere
+    | ActivationHere
+    | Pool
+    | Flatten
+    | Unflatten
+    | Columns
+    | Embedding
+    | Dropout
+    | Residual,
     Field(discriminator="kind"),
 ]
 
@@ -134,4 +204,32 @@ class ResNet(Part):
     )
 
 
-Network = Annotated[Mlp | Layers | ResNet, Field(discriminator="kind")]
+class Vgg(Part):
+    """A plain convolutional network for images, as Simonyan and Zisserman 2014 lay it out.
+
+    Its three fully connected layers are left out: an average over all positions and one linear
+    layer follow the convolutions.
+    """
+
+    kind: Literal["vgg"]
+    depth: Literal[11, 13, 16] = Field(
+        11, description="Networks A, B and D of the paper: 8, 10 and 13 convolutions."
+    )
+    width: Annotated[float, Field(gt=0, le=4)] = Field(
+        1.0,
+        description="Factor on the channels (64, 128, 256, 512, 512), which are rounded and at "
+        "least 1.",
+    )
+    bias: bool = Field(
+        False, description="Whether convolutions have a bias; the output layer always has."
+    )
+    image_shape: Annotated[tuple[Axis, Axis, Axis], Strict(False), at_most(3)] | None = Field(
+        None,
+        description="How rows of features are laid out as (channels, height, width), for digits "
+        "(1, 8, 8); null: the rows are images.",
+    )
+
+
+Network = Annotated[
+    Mlp | Layers | ResNet | DeepLinear | ResidualMlp | Vgg, Field(discriminator="kind")
+]

@@ -23,7 +23,7 @@ class OutputInit(Part):
 
 
 class Init(Part):
-    """How weights and biases start."""
+    """How weights and biases start. An embedding is N(0, 1) whatever is asked for."""
 
     kind: InitKind = Field("xavier_normal", description="`normal` is N(0, 1) times the gain.")
     gain: float = _GAIN

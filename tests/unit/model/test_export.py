@@ -131,7 +131,7 @@ def test_every_activation_has_its_operator(made, kind) -> None:
     assert_answers(onnx(loaded, rows).content, loaded, rows)
 
 
-@pytest.mark.parametrize("scaling", ["standard", "minmax", "none"])
+@pytest.mark.parametrize("scaling", ["standard", "minmax", "binary", "none"])
 def test_the_scaling_is_inside_the_graph_pixels_included(made, scaling) -> None:
     mlp = {"kind": "mlp", "hidden": [16]}
     for images in (False, True):
@@ -145,6 +145,40 @@ def test_the_scaling_is_inside_the_graph_pixels_included(made, scaling) -> None:
 def test_a_residual_network_with_a_padded_pool_is_exported(made, folded) -> None:
     loaded, rows = made({"kind": "resnet", "depth": 18, "width": 4}, shape=(3, 32, 32))
     assert_answers(onnx(loaded, rows, folded=folded).content, loaded, rows)
+
+
+NETWORKS = [
+    {"kind": "deep_linear", "layers": 5, "width": 7},
+    {"kind": "residual_mlp", "blocks": 3, "width": 8},
+    {"kind": "vgg", "width": 1 / 16, "image_shape": [1, 6, 6]},
+]
+
+
+@pytest.mark.parametrize("folded", [True, False])
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network["kind"])
+def test_every_kind_of_network_is_exported(made, network, folded) -> None:
+    loaded, rows = made(network, shape=(36,))
+    assert_answers(onnx(loaded, rows, folded=folded).content, loaded, rows)
+    if folded:
+        norms = sum(isinstance(one, BatchNorm) for one in loaded.network.modules())
+        about = safetensors_folded(loaded, rows).metadata
+        assert len(json.loads(about["folded"])) == norms > 0
+
+
+@pytest.mark.parametrize("folded", [True, False])
+def test_indices_are_looked_up_in_the_graph(made, folded) -> None:
+    layers = [
+        {"kind": "unflatten", "shape": [2, 4]},
+        {"kind": "columns", "first": 3},
+        {"kind": "embedding", "num_embeddings": 27, "embedding_dim": 4},
+        FLATTEN,
+        *({**LINEAR, "out_features": 9}, NORM, activation("tanh"), LINEAR),
+    ]
+    loaded, _ = made(layers, shape=(8,), scaling="none")
+    rows = np.random.default_rng(0).integers(0, 27, (40, 8))
+    assert_answers(onnx(loaded, rows, folded=folded).content, loaded, rows)
+    names = tensors_of(safetensors_folded(loaded, rows).content)
+    assert names["2.weight"].shape == (27, 4)
 
 
 def test_the_batch_axis_is_dynamic_and_a_row_alone_is_answered(made) -> None:

@@ -384,6 +384,65 @@ def test_a_spec_that_asks_for_a_scaling_that_nobody_fitted_is_refused() -> None:
     assert no.value.path == "scaling"
 
 
+def test_a_network_of_indices_comes_in_and_looks_them_up(tmp_path: Path) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        theirs = nn.Sequential(nn.Embedding(9, 4), nn.Flatten(), nn.Linear(20, 3))
+    layers = [
+        {"kind": "embedding", "num_embeddings": 9, "embedding_dim": 4},
+        *({"kind": "flatten"}, {"kind": "linear"}),
+    ]
+    asked = spec({"kind": "layers", "layers": layers})
+    one = imported(theirs.state_dict(), asked, PLAIN)
+    rows = np.random.default_rng(0).integers(0, 9, (12, 5))
+    with torch.no_grad():
+        expected = theirs(torch.from_numpy(rows)).numpy()
+    answers = Predictor(through_a_file(one, tmp_path)).logits(rows)
+    np.testing.assert_allclose(answers, expected, rtol=0, atol=1e-6)
+    fitted = Scaling.fit("standard", rows, images=False)
+    with pytest.raises(SpecRefused, match="no scaling may change") as refused:
+        imported(theirs.state_dict(), asked, PLAIN, scaling=fitted)
+    assert refused.value.path == "scaling"
+
+
+@pytest.mark.parametrize(
+    ("network", "theirs"),
+    [
+        (
+            {"kind": "deep_linear", "layers": 2, "width": 4},
+            nn.Sequential(
+                nn.Linear(5, 4, bias=False), nn.BatchNorm1d(4), nn.Linear(4, 3, bias=False)
+            ),
+        ),
+        (
+            {"kind": "vgg", "width": 1 / 64, "image_shape": [5, 1, 1]},
+            nn.Sequential(
+                nn.Unflatten(1, (5, 1, 1)),
+                *(nn.Conv2d(5, 1, 3, padding=1, bias=False), nn.BatchNorm2d(1), nn.ReLU()),
+                *(nn.Conv2d(1, 2, 3, padding=1, bias=False), nn.BatchNorm2d(2), nn.ReLU()),
+                *(nn.Conv2d(2, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU()),
+                *(nn.Conv2d(4, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU()),
+                *(nn.Conv2d(4, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU()),
+                *(nn.Conv2d(8, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU()),
+                *(nn.Conv2d(8, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU()),
+                *(nn.Conv2d(8, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU()),
+                *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)),
+            ),
+        ),
+    ],
+    ids=["deep_linear", "vgg"],
+)
+def test_other_kinds_come_in_under_the_names_of_a_plain_sequence(
+    network: dict[str, Any], theirs: nn.Sequential, tmp_path: Path
+) -> None:
+    one = imported(theirs.state_dict(), spec(network), PLAIN)
+    rows = np.random.default_rng(0).normal(size=(12, 5)).astype(np.float32)
+    with torch.no_grad():
+        expected = theirs.eval()(torch.from_numpy(rows)).numpy()
+    answers = Predictor(through_a_file(one, tmp_path)).logits(rows)
+    np.testing.assert_allclose(answers, expected, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("shift", "scale", "message"),
     [

@@ -132,6 +132,27 @@ def test_rows_that_cannot_be_answered_are_refused(
         predictor.logits(rows)
 
 
+def test_indices_are_looked_up_and_others_refused_by_row(tmp_path: Path) -> None:
+    layers = [
+        {"kind": "embedding", "num_embeddings": 17, "embedding_dim": 2},
+        *({"kind": "flatten"}, {"kind": "norm"}, {"kind": "linear"}),
+    ]
+    network = {"kind": "layers", "layers": layers}
+    loaded = trained(tmp_path, "batch", network=network, scaling="none")
+    predictor = Predictor(loaded, DIGITS.inputs[:100])  # digits are whole numbers up to 16
+    assert predictor.refusal is None
+    logits = predictor.logits(DIGITS.inputs[:3])
+    with torch.no_grad():
+        expected = loaded.network(torch.from_numpy(DIGITS.inputs[:3]))
+    np.testing.assert_allclose(logits, expected.numpy(), rtol=0, atol=1e-5)
+    for bad in (17, -1, 0.5):
+        rows = DIGITS.inputs[:3].copy()
+        rows[2, 63] = bad
+        with pytest.raises(InputRefused, match="row 2 holds a value that is no index") as refused:
+            predictor.logits(rows)
+        assert refused.value.metadata == {"row": 2, "layer": "0", "largest": 16}
+
+
 def test_wide_rows_pass_in_blocks_that_fit_into_memory(tmp_path: Path) -> None:
     predictor = Predictor(trained(tmp_path, "batch", network={"kind": "mlp", "hidden": [60_000]}))
     seen: list[int] = []

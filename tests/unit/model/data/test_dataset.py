@@ -6,6 +6,8 @@ import pytest
 from model.data.dataset import Dataset, Facts, describe, load, save
 from model.errors import DatasetInvalid
 
+OLD_FINGERPRINT = "sha256:4a1231d5ec90fd2efecda500d645c4ef8e065b394ece359e8c146dc5a59a8165"
+
 
 def rows(dtype: type = np.float32) -> Dataset:
     inputs = np.arange(12, dtype=dtype).reshape(4, 3)
@@ -23,6 +25,22 @@ def test_facts_of_a_regression_have_outputs_and_no_classes():
     facts = describe(np.zeros((5, 2), np.float32), np.zeros((5, 3)), None, train_rows=4).facts
     assert (facts.task, facts.classes, facts.outputs) == ("regression", None, 3)
     assert (facts.train_rows, facts.test_rows) == (4, 1)
+
+
+def test_facts_say_which_indices_the_rows_hold():
+    assert rows().facts.indices == 12
+    assert describe(np.full((2, 1), 0.5), np.zeros(2, np.int64), ("a", "b")).facts.indices == 0
+    pixels = np.zeros((2, 1, 2, 2), np.uint8)
+    assert describe(pixels, np.zeros((2, 1)), None, images=True).facts.indices is None
+
+
+def test_facts_of_before_there_were_indices_are_read_and_the_fingerprint_is_theirs():
+    written = rows().facts.to_json()
+    del written["indices"]
+    facts = Facts.from_json(written)
+    assert facts.indices is None
+    # As it was before indices were counted: they are no part of it.
+    assert facts.fingerprint == OLD_FINGERPRINT
 
 
 def test_facts_survive_json():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from model.data.inputs import check_finite, check_size, narrowed, shown
+from model.data.inputs import check_finite, check_size, count_indices, narrowed, shown
 from model.data.options import Limits
 from model.errors import DatasetInvalid, DatasetTooLarge
 
@@ -52,6 +52,33 @@ def test_extremes_of_small_types_are_finite(dtype):
 
 def _ends(dtype: type) -> list[int]:
     return [int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)]
+
+
+@pytest.mark.parametrize(
+    ("values", "count"),
+    [
+        ([[0.0, 3.0], [1.0, 2.0]], 4),
+        ([[0.0]], 1),
+        ([[0.0, 0.5]], 0),
+        ([[-1.0, 3.0]], 0),
+        ([[-0.0, 1.0]], 2),
+        ([[2.0**31 - 1]], 2**31),
+        ([[2.0**31]], 0),
+        ([[1e38]], 0),
+    ],
+)
+def test_whole_numbers_from_0_are_counted_as_indices(values, count):
+    for dtype in (np.float64, np.int64) if values[0][0] < 1e18 else (np.float64,):
+        numbers = np.array(values, dtype)
+        if np.array_equal(numbers, values):
+            assert count_indices(numbers) == count
+
+
+def test_the_largest_index_is_found_over_blocks(monkeypatch):
+    monkeypatch.setattr("model.data.inputs._BLOCK_VALUES", 4)
+    numbers = np.array([[1, 9], [2, 3], [4, 5], [6, 7]], np.uint8)
+    assert count_indices(numbers) == 10
+    assert count_indices(np.concatenate([numbers, [[0.5, 1]]])) == 0
 
 
 def test_sizes_are_multiplied_without_overflow():

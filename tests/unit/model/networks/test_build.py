@@ -41,6 +41,8 @@ plain = st.sampled_from(
         {"kind": "activation", "activation": "tanh"},
         {"kind": "flatten"},
         {"kind": "dropout", "p": 0.5},
+        {"kind": "columns", "first": 2},
+        {"kind": "unflatten", "shape": [3, 1]},
     ]
 )
 simple = st.one_of(linear, convolution, pool, plain)
@@ -70,10 +72,21 @@ networks = st.one_of(
 )
 placements = st.sampled_from(["before_activation", "after_activation"])
 norms = st.one_of(
-    st.just("none"),
+    st.sampled_from(["none", "noise"]),
     st.fixed_dictionaries(
         {
-            "kind": st.sampled_from(["batch", "layer", "group"]),
+            "kind": st.sampled_from(
+                [
+                    "batch",
+                    "noisy_batch",
+                    "lp",
+                    "ghost_batch",
+                    "batch_renorm",
+                    "layer",
+                    "group",
+                    "instance",
+                ]
+            ),
             "affine": st.booleans(),
             "placement": placements,
         }
