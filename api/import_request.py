@@ -31,7 +31,7 @@ _SCALING = {
             "required": ["kind", "divisor", "shift", "scale"],
             "additionalProperties": False,
             "properties": {
-                "kind": {"enum": ["standard", "minmax", "none"]},
+                "kind": {"enum": ["standard", "minmax", "binary", "none"]},
                 "divisor": {"type": "number"},
                 "shift": {"type": "array", "items": {}},
                 "scale": {"type": "array", "items": {}},
@@ -82,9 +82,10 @@ class ImportAbout(Part):
     )
     scaling: Annotated[Any, WithJsonSchema(_SCALING)] = Field(
         None,
-        description="As it was fitted elsewhere, y = (x / divisor - shift) / scale, with one "
-        "number per feature or per channel. Null: that of a file of ours, else the spec's, fitted "
-        "on the training rows of its dataset, else none.",
+        description="As it was fitted elsewhere, y = (x / divisor - shift) / scale, or for "
+        "`binary` whether that is above 0, with one number per feature or per channel. Null: that "
+        "of a file of ours, else the spec's, fitted on the training rows of its dataset, else "
+        "none.",
     )
     step: Annotated[int, Field(ge=0, le=MAX_STEPS)] | None = Field(
         None, description="Optimizer steps done. Null: what a file of ours says, else 0."

@@ -36,10 +36,12 @@ class Wanted:
     name: str
     format: str
     target: str | None
+    context: int | None = None  # of a text; null: the reader's default
 
     def hash_with(self, received: Received) -> str:
         """What an idempotency key stands for."""
-        return repeats.hash_of([self.name, self.format, self.target, received.sha256])
+        told = [self.name, self.format, self.target, received.sha256]
+        return repeats.hash_of(told if self.context is None else [*told, self.context])
 
 
 @dataclass(frozen=True)
@@ -59,13 +61,13 @@ class Intake:
         self._limits = replace(Limits(), max_bytes=settings.dataset_bytes)
         self._turns = asyncio.Semaphore(AT_ONCE)
 
-    def require_format(self, format: str) -> None:
-        """Refuse a format that is not read, pickles above all.
+    def require_known(self, wanted: Wanted) -> None:
+        """Refuse a format that is not read, pickles above all, and what another one would need.
 
         Raises:
-            Refusal: 415.
+            Refusal: 415; 422 for a context of what is no text.
         """
-        if format not in readers.FORMATS:
+        if wanted.format not in readers.FORMATS:
             supported = ", ".join(readers.FORMATS)
             raise Refusal(
                 415,
@@ -73,6 +75,8 @@ class Intake:
                 f"The formats are {supported}.",
                 supported=list(readers.FORMATS),
             )
+        if wanted.context is not None and wanted.format != "text":
+            raise Invalid(FieldError(path="context", message="is for format text alone"))
 
     async def accept(
         self, wanted: Wanted, received: Received, asked: Idempotency | None
@@ -131,13 +135,14 @@ class Intake:
 
     def _options(self, wanted: Wanted, received: Received) -> ReadOptions:
         paths = received.paths
-        return ReadOptions(
+        options = ReadOptions(
             target=wanted.target,
             targets_path=paths.get("targets"),
             test_path=paths.get("test_file"),
             test_targets_path=paths.get("test_targets"),
             limits=self._limits,
         )
+        return options if wanted.context is None else replace(options, context=wanted.context)
 
 
 def _require_parts(format: str, received: Received) -> None:

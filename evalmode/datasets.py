@@ -15,22 +15,23 @@ def dataset_path(dataset: str) -> str:
 
 
 def upload(
-    file: str | Path, *, targets: str | Path | None = None, **options: str | None
+    file: str | Path, *, targets: str | Path | None = None, **options: str | int | None
 ) -> Steps[Dataset]:
     """Upload a dataset.
 
     Args:
-        file: CSV, Parquet, NPZ, IDX images, or a zip of images.
+        file: CSV, Parquet, NPZ, IDX images, a zip of images, or a text of one word a line.
         targets: the label file of an IDX pair.
-        options: `name` (else the file's), `format` (else read off the file's name) and
-            `target`, the column of a table that is to be predicted.
+        options: `name` (else the file's), `format` (else read off the file's name, but for
+            `"text"`), `target`, the column of a table that is to be predicted, and `context`,
+            the characters of a text that each one is predicted from.
 
     Raises:
         Invalid: the file is no such dataset; the message names row, column or member.
         ValueError: no format was given and the file's name tells none.
     """
     path = Path(file)
-    query = given(**options)
+    query = {name: str(value) for name, value in given(**options).items()}
     query.setdefault("name", path.name.partition(".")[0])
     if "format" not in query:
         query["format"] = format_of(path)

@@ -17,6 +17,7 @@ from core import datasets, logs
 from core.datasets import Dataset
 from core.errors import StoreUnavailable
 from model.data import readers
+from model.data.text_file import MOST_CONTEXT
 from model.spec import DATASET_NAME, plain_text
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=StrictRoute)
@@ -57,6 +58,9 @@ class UploadQuery(BaseModel):
     )
     target: Annotated[str, AfterValidator(plain_text)] | None = Field(
         None, max_length=200, description="CSV and Parquet: the column of the targets."
+    )
+    context: Annotated[int, Field(ge=1, le=MOST_CONTEXT)] | None = Field(
+        None, description="Text: characters before the one that is the target; null: 3."
     )
 
 
@@ -128,10 +132,10 @@ async def upload(
     key: repeats.Key = None,
 ) -> Response:
     """Upload a dataset. A file that cannot be read leaves nothing behind."""
-    services.intake.require_format(asked.format)
+    wanted = Wanted(asked.name, asked.format, asked.target, asked.context)
+    services.intake.require_known(wanted)
     await services.admission.require_disk()
     scratch, limit = services.files.scratch(), services.settings.upload_body_bytes
-    wanted = Wanted(asked.name, asked.format, asked.target)
     async with uploads.receive(request, scratch, PARTS, limit) as received:
         repeat = repeats.asked(request, key, wanted.hash_with(received))
         accepted = await services.intake.accept(wanted, received, repeat)

@@ -1,27 +1,23 @@
 """CSV files: UTF-8, comma, one header line with the columns' names.
 
-The bytes are checked before pyarrow sees them (encoding, NUL, length of lines, size), so that a
-hostile file costs one pass of a few megabytes of memory at most.
+The bytes are checked before pyarrow sees them (encoding, NUL, length of lines, size).
 """
 
-import codecs
 import csv
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
 from model.data.csv_quotes import check_quotes
 from model.data.dataset import Dataset
 from model.data.inputs import bad_cell, check_size
+from model.data.lines import check_lines
 from model.data.options import Limits, ReadOptions
 from model.data.table import check_columns, check_names, find_target, from_columns, parsed_targets
-from model.errors import DatasetInvalid, DatasetTooLarge
+from model.errors import DatasetInvalid
 
-_BLOCK_BYTES = 2**20
 _CONVERSION = re.compile(r"In CSV column #(\d+): Row #(\d+)")
 
 
@@ -36,7 +32,7 @@ def read(path: Path, options: ReadOptions) -> Dataset:
         DatasetTooLarge: longer lines, more rows or columns than the limits.
     """
     limits = options.limits
-    lines = _check_bytes(path, limits)
+    lines = check_lines(path, limits.max_line_bytes)
     names = _header(path, limits)
     target = find_target(names, options.target)
     check_size(lines - 1, len(names) - 1, 8, limits)
@@ -45,47 +41,6 @@ def read(path: Path, options: ReadOptions) -> Dataset:
     columns = [table.column(index) for index in range(len(names))]
     columns[target] = parsed_targets(columns[target], names[target])
     return from_columns(columns, names, target, limits)
-
-
-def _check_bytes(path: Path, limits: Limits) -> int:
-    """Refuse what is no text of short lines; returns the number of lines."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    lines, open_bytes = 1, 0
-    for block in _blocks(path):
-        _check_text(block, decoder, lines)
-        codes = np.frombuffer(block, np.uint8)
-        ends = np.flatnonzero((codes == 10) | (codes == 13))
-        marks = np.concatenate([[-1 - open_bytes], ends, [len(block)]])
-        longest = int(np.diff(marks).max()) - 1
-        if longest > limits.max_line_bytes:
-            raise DatasetTooLarge(
-                f"near line {lines}: a line is longer than {limits.max_line_bytes} bytes",
-                line=lines,
-                limit=limits.max_line_bytes,
-                unit="bytes a line",
-            )
-        open_bytes = int(marks[-1] - marks[-2]) - 1
-        lines += block.count(b"\n")
-    if decoder.getstate()[0]:
-        raise DatasetInvalid(f"line {lines}: not UTF-8", line=lines)
-    return lines - (open_bytes == 0)
-
-
-def _blocks(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK_BYTES):
-            yield block
-
-
-def _check_text(block: bytes, decoder: codecs.IncrementalDecoder, line: int) -> None:
-    if (position := block.find(b"\0")) >= 0:
-        line += block.count(b"\n", 0, position)
-        raise DatasetInvalid(f"line {line}: a NUL byte; CSV is text in UTF-8", line=line)
-    try:
-        decoder.decode(block)
-    except UnicodeDecodeError as error:
-        line += block.count(b"\n", 0, max(0, error.start))
-        raise DatasetInvalid(f"line {line}: not UTF-8", line=line) from error
 
 
 def _header(path: Path, limits: Limits) -> list[str]:

@@ -22,6 +22,8 @@ class Limits:
     max_classes: int = 10_000
     #: Bytes of one line of a CSV file.
     max_line_bytes: int = 4 * 2**20
+    #: Bytes of one word of a text.
+    max_word_bytes: int = 1_000
     #: Files in an archive of images.
     max_members: int = 200_000
     #: Bytes of one unpacked image file.
@@ -41,6 +43,7 @@ class ReadOptions:
         targets_path: IDX: the file of targets.
         test_path, test_targets_path: IDX: a test pair, which becomes the dataset's own test
             split. Both or neither.
+        context: text: characters of a row.
     """
 
     target: str | None = None
@@ -48,3 +51,4 @@ class ReadOptions:
     test_path: Path | None = None
     test_targets_path: Path | None = None
     limits: Limits = field(default_factory=Limits)
+    context: int = 3

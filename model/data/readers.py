@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from model.data import csv_file, idx_file, image_zip, npz_file, parquet_file
+from model.data import csv_file, idx_file, image_zip, npz_file, parquet_file, text_file
 from model.data.dataset import Dataset
 from model.data.options import ReadOptions
 from model.errors import DatasetInvalid
@@ -14,6 +14,7 @@ _READERS: dict[str, Callable[[Path, ReadOptions], Dataset]] = {
     "npz": npz_file.read,
     "idx": idx_file.read,
     "image_zip": image_zip.read,
+    "text": text_file.read,
 }
 FORMATS = tuple(_READERS)
 

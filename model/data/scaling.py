@@ -1,6 +1,6 @@
 """Input scaling, fitted on training rows: part of a checkpoint, and applied to every later row.
 
-    y = (x / divisor - shift) / scale
+    y = (x / divisor - shift) / scale            binary: 1 where that is above 0, else 0
 
 Knows nothing of networks or splits; the caller hands over the training rows.
 """
@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike
 
 from model.data.inputs import blocks
 
-Kind = Literal["standard", "minmax", "none"]
+Kind = Literal["standard", "minmax", "binary", "none"]
 _PIXEL = 255.0
 
 
@@ -37,7 +37,8 @@ class Scaling:
         """Fit a scaling to the training rows, in float64.
 
         `standard` gives mean 0 and population deviation 1, `minmax` 0 to 1. A feature without
-        spread only loses its value: its scale is 1.
+        spread only loses its value: its scale is 1. `binary` has one threshold for all
+        features, the middle between the smallest and the largest of all values.
 
         Args:
             images: the inputs are uint8 pixels and are divided by 255 first, whatever the kind.
@@ -50,6 +51,9 @@ class Scaling:
         shape = tuple(1 if axis in axes else size for axis, size in enumerate(inputs.shape))[1:]
         if kind == "none":
             return cls(kind, divisor, np.zeros(shape), np.ones(shape))
+        if kind == "binary":
+            middle = (float(inputs.min()) + float(inputs.max())) / 2
+            return cls(kind, divisor, np.full(shape, middle / divisor), np.ones(shape))
         low = inputs.min(axis=axes).astype(np.float64).reshape(shape)
         high = inputs.max(axis=axes).astype(np.float64).reshape(shape)
         shift, scale = (low, high - low) if kind == "minmax" else _moments(inputs, axes, shape)
@@ -76,7 +80,7 @@ class Scaling:
                 values /= self.divisor
             values -= self.shift
             values /= self.scale
-            scaled[rows] = values
+            scaled[rows] = values > 0 if self.kind == "binary" else values
         return scaled
 
     def to_json(self) -> dict[str, Any]:

@@ -121,6 +121,53 @@ def test_a_run_names_an_upload_by_its_id_whatever_the_request_said(
     assert by_name["spec_hash"] == by_id["spec_hash"] != older["spec_hash"]
 
 
+WORDS = b"anna\nhannah\nnan\n" * 20
+
+
+def upload_words(client: httpx.Client, name: str, content: bytes = WORDS, **more: Any) -> Any:
+    query = {"name": name, "format": "text"} | more
+    return client.post("/v1/datasets", params=query, files={"file": content})
+
+
+def test_a_word_list_is_looked_up_trained_on_and_answered(
+    client: httpx.Client, service: Any
+) -> None:
+    found = upload_words(client, "words", context=4).json()
+    assert (found["rows"], found["input_shape"]) == (20 * (5 + 7 + 4), [4])
+    assert found["classes"] == [".", "a", "h", "n"]
+    layers = [
+        {"kind": "embedding", "num_embeddings": 4, "embedding_dim": 2},
+        *({"kind": "flatten"}, {"kind": "linear"}),
+    ]
+    asked = {"dataset": "words", "network": {"kind": "layers", "layers": layers}}
+    run = service.train(**asked, scaling="none")
+    path = f"/v1/runs/{run['id']}/predict"
+    assert client.post(path, json={"inputs": [[0, 0, 0, 3]]}).status_code == 200
+    for bad in (4, -1, 0.5):
+        refused = client.post(path, json={"inputs": [[0, 0, 0, 0], [0, 0, 0, bad]]})
+        assert (refused.status_code, refused.json()["reason"]) == (422, "INPUT_INVALID")
+        assert refused.json()["errors"][0]["path"] == "inputs.1"
+    scaled = client.post("/v1/runs", json=asked)
+    assert (scaled.status_code, scaled.json()["errors"][0]["path"]) == (422, "scaling")
+    layers[0]["num_embeddings"] = 3
+    few = client.post("/v1/runs", json=asked | {"scaling": "none"}).json()
+    assert few["errors"][0]["path"] == "network.layers.0.num_embeddings"
+
+
+def test_a_word_list_has_three_characters_before_each_unless_it_is_told(
+    client: httpx.Client,
+) -> None:
+    assert upload_words(client, "three").json()["input_shape"] == [3]
+    for context in ("0", "65", "a", "1.5"):
+        refused = upload_words(client, "no", context=context)
+        assert refused.status_code == 422
+        assert refused.json()["errors"][0]["path"] == "context"
+    other = client.post("/v1/datasets?name=no&format=csv&context=3", files={"file": CSV})
+    assert (other.status_code, other.json()["errors"][0]["path"]) == (422, "context")
+    spoiled = upload_words(client, "no", b"anna\nb b\n").json()
+    assert (spoiled["reason"], spoiled["metadata"]["line"]) == ("DATASET_INVALID", 2)
+
+
 def test_an_idx_pair_may_bring_its_own_test_split(client: httpx.Client) -> None:
     files = {"file": idx(IMAGES), "targets": idx(LABELS)}
     files |= {"test_file": idx(IMAGES[:4]), "test_targets": idx(LABELS[:4])}

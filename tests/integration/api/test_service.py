@@ -35,10 +35,11 @@ def test_ready_reports_broker_and_workers(client: httpx.Client, service: Any) ->
 
 def test_capabilities_name_what_specs_may_say_and_every_limit(client: httpx.Client) -> None:
     found = client.get("/v1/capabilities").json()
-    assert found["networks"] == ["mlp", "layers", "resnet"]
+    networks = {"mlp", "layers", "resnet", "deep_linear", "residual_mlp", "vgg"}
+    assert networks == set(found["networks"])
     assert found["norms"] == ["none", "batch", "layer", "group"]
     assert {"digits", "spirals"} <= set(found["datasets"])
-    assert {"csv", "parquet", "npz", "idx", "image_zip"} == set(found["formats"])
+    assert {"csv", "parquet", "npz", "idx", "image_zip", "text"} == set(found["formats"])
     limits = found["limits"]
     assert limits["control_body_bytes"] == 2**20
     assert limits["prediction_body_bytes"] == 32 * 2**20

@@ -290,6 +290,22 @@ PARQUET: dict[str, tuple[Callable[[], bytes], str]] = {
     "nothing": (bytes, "does not end in a footer"),
 }
 
+TEXT: dict[str, tuple[Callable[[], bytes], str]] = {
+    "a word of 30 MB": (lambda: b"a\n" + b"b" * 30_000_000, "near line 2: a line is longer"),
+    "60 MB": (lambda: b"a\n" * 30_000_000, "a text of 60000000 bytes; at most 50000000"),
+    "NUL to the end": (lambda: b"ab\n" + bytes(16_000_000), "line 2: a NUL byte"),
+    "empty lines alone": (lambda: b"\n" * 8_000_000, "no word"),
+    "UTF-16": (lambda: "ab\n".encode("utf-16"), "line 1: "),
+    "surrogates in UTF-8": (lambda: b"ab\n\xed\xa0\x80\n", "line 2: not UTF-8"),
+    "text that turns to the left": (lambda: "a\nb\u202ec\n".encode(), "line 2: control"),
+    "20,000 different characters": (
+        lambda: "\n".join(map(chr, range(0x4E00, 0x4E00 + 20_000))).encode(),
+        "20001 different characters with the boundary, at most 10000",
+    ),
+    "a pickle": (lambda: b"\x80\x04\x95" + bytes(100), "line 1: "),
+    "nothing": (bytes, "no word"),
+}
+
 CASES = [
     pytest.param(format, build, message, id=f"{format}: {name}")
     for format, table in (
@@ -298,6 +314,7 @@ CASES = [
         ("csv", CSV),
         ("image_zip", IMAGES),
         ("parquet", PARQUET),
+        ("text", TEXT),
     )
     for name, (build, message) in table.items()
 ]

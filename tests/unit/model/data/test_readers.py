@@ -34,6 +34,6 @@ def test_formulas_are_kept_as_the_text_they_are(tmp_path):
 
 
 def test_an_unknown_format_is_refused_with_the_known_ones(tmp_path):
-    assert FORMATS == ("csv", "parquet", "npz", "idx", "image_zip")
-    with pytest.raises(DatasetInvalid, match="one of csv, parquet, npz, idx, image_zip"):
+    assert FORMATS == ("csv", "parquet", "npz", "idx", "image_zip", "text")
+    with pytest.raises(DatasetInvalid, match="one of csv, parquet, npz, idx, image_zip, text"):
         read("pt", tmp_path / "model.pt", ReadOptions())

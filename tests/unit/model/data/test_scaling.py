@@ -6,7 +6,7 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from model.data.scaling import Kind, Scaling
 
-KINDS: tuple[Kind, ...] = ("standard", "minmax", "none")
+KINDS: tuple[Kind, ...] = ("standard", "minmax", "binary", "none")
 
 
 def table(rows: int = 200) -> np.ndarray:
@@ -47,7 +47,9 @@ def test_pixels_are_divided_by_255_whatever_the_kind(kind):
     fractions = pixels.astype(np.float64) / 255
     axes = (0, 2, 3)
     low, high = fractions.min(axis=axes), fractions.max(axis=axes)
+    middle = (low.min() + high.max()) / 2
     shift, scale = {
+        "binary": (np.full(3, middle), np.ones(3)),
         "standard": (fractions.mean(axis=axes), fractions.std(axis=axes)),
         "minmax": (low, high - low),
         "none": (np.zeros(3), np.ones(3)),
@@ -58,6 +60,7 @@ def test_pixels_are_divided_by_255_whatever_the_kind(kind):
     np.testing.assert_allclose(scaling.shift.ravel(), shift, rtol=1e-12, atol=1e-15)
     np.testing.assert_allclose(scaling.scale.ravel(), scale, rtol=1e-12)
     expected = (fractions - shift[:, None, None]) / scale[:, None, None]
+    expected = np.where(expected > 0, 1, 0) if kind == "binary" else expected
     np.testing.assert_allclose(scaling.apply(pixels, np.float64), expected, atol=1e-12)
     np.testing.assert_allclose(scaling.apply(pixels), expected, atol=1e-5)
 
@@ -98,6 +101,34 @@ def test_blocks_of_rows_do_not_show(monkeypatch):
     np.testing.assert_allclose(blockwise.shift, whole.shift, rtol=1e-13)
     np.testing.assert_allclose(blockwise.scale, whole.scale, rtol=1e-13)
     np.testing.assert_array_equal(whole.apply(rows)[50:60], whole.apply(rows[50:60]))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_binary_is_1_above_the_one_middle_of_all_values(dtype):
+    train, later = table(), table(300)[200:]
+    scaling = Scaling.fit("binary", train, False)
+    middle = (train.min() + train.max()) / 2
+    for rows in (train, later):
+        expected = (rows > middle).astype(dtype)
+        np.testing.assert_array_equal(scaling.apply(rows, dtype), expected)
+    assert 0 < scaling.apply(train).mean() < 1
+
+
+def test_binary_pixels_are_compared_after_the_division_by_255():
+    pixels = np.array([0, 100, 127, 128, 255], np.uint8).reshape(5, 1, 1, 1)
+    scaling = Scaling.fit("binary", pixels, True)
+    assert scaling.shift.tolist() == [[[0.5]]]
+    assert scaling.apply(pixels).ravel().tolist() == [0, 0, 0, 1, 1]
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 254), (3, 17), (1, 255), (9, 9)])
+def test_a_value_in_the_middle_is_0_whatever_the_rounding(low, high):
+    middle = (low + high) // 2
+    pixels = np.array([low, middle, middle + 1, high], np.uint8).reshape(4, 1, 1, 1)
+    for images in (True, False):
+        scaled = Scaling.fit("binary", pixels, images).apply(pixels).ravel().tolist()
+        assert scaled == [0, 0, int(low < high), int(low < high)] or low == high
+        assert low < high or not any(scaled[:2])
 
 
 def test_json_keeps_every_bit():
