@@ -11,8 +11,10 @@ class GhostBatchNorm(BatchNorm):
     """Batch norm that takes a large batch for several small ones.
 
     Training mode cuts the batch, in its order, into groups of `group_size` rows; what is left
-    over is one more group. Each group g is normalized by itself and moves the running values
-    in its turn, so that k groups are k successive batches of `BatchNorm`:
+    over is one more group, unless it gives a channel a single value: then it joins the group
+    before it, for whoever looks at a network with other rows (a run of such batches is refused).
+    Each group g is normalized by itself and moves the running values in its turn, so that k
+    groups are k successive batches of `BatchNorm`:
 
         y_g          = weight * (x_g - mean_g) / sqrt(var_g + eps) + bias
         running_mean <- (1 - momentum) * running_mean + momentum * mean_g        g = 1 .. k
@@ -37,8 +39,8 @@ class GhostBatchNorm(BatchNorm):
         that of `BatchNorm`, under the same names; num_batches_tracked counts groups.
 
     Raises:
-        ValueError: as `BatchNorm` does, and where a group would give a channel one value, before
-            anything moves.
+        ValueError: as `BatchNorm` does, and where each group would give a channel one value,
+            before anything moves.
         DeviationZero: eps is 0 and a channel is constant over a group; the groups before it
             have moved the running values.
 
@@ -63,18 +65,21 @@ class GhostBatchNorm(BatchNorm):
             self.counted = 1
             return super().forward(x)
         self._refuse_shape(x)
-        groups = x.split(self.convention.group_size)
-        self._refuse_single(groups)
+        groups = x.split(self._sizes(len(x), has_positions=x[0].numel() > self.num_features))
         self.counted = len(groups)
         return torch.cat([super(GhostBatchNorm, self).forward(group) for group in groups])
 
-    def _refuse_single(self, groups: tuple[Tensor, ...]) -> None:
-        rows = {len(group) for group in (groups[0], groups[-1])}
-        if 1 in rows and groups[0][0].numel() == self.num_features:
+    def _sizes(self, rows: int, has_positions: bool) -> list[int]:
+        """Rows of each group."""
+        size = self.convention.group_size
+        if size == 1 and not has_positions:
             raise ValueError(
-                "training mode needs at least 2 values per channel in every group, got 1 in "
-                f"groups of {self.convention.group_size} of {sum(map(len, groups))} rows"
+                "training mode needs at least 2 values per channel in a group, got groups of 1 row"
             )
+        full, rest = divmod(rows, size)
+        if rest == 1 and not has_positions:
+            return [size] * (full - 1) + [size + 1]
+        return [size] * full + [rest] * (rest > 0)
 
     def extra_repr(self) -> str:
         """C, the convention and the groups, for printing a network."""

@@ -71,6 +71,59 @@ def test_few_values_per_channel_are_a_warning_for_each_norm(found):
     assert small[0].evidence == {"batch_size": 7, "values_per_channel": 7, "at_least": 8}
 
 
+def test_the_rows_of_a_group_count_where_a_batch_is_cut(found):
+    def small(size, batch_size):
+        norm = {"kind": "ghost_batch", "group_size": size}
+        return found(UNBIASED, norm=norm, batch_size=batch_size)
+
+    assert small(8, 64) == ()
+    [first, _] = small(7, 64)
+    assert (first.reason, first.evidence["values_per_channel"]) == ("BN_SMALL_BATCH", 7)
+    [first, _] = small(64, 6)
+    assert first.evidence["values_per_channel"] == 6
+
+
+@pytest.mark.parametrize(("groups", "first"), [(1, 299), (4, 75), (8, 38)])
+def test_a_batch_of_many_groups_teaches_the_statistics_sooner(found, groups, first):
+    """Every group takes a share of .01: .99^(groups x steps) is at most .05."""
+    norm = {"kind": "ghost_batch", "group_size": 64 // groups, "momentum": 0.01}
+
+    assert found(UNBIASED, norm=norm, batch_size=64, steps=first) == ()
+    [lag] = found(UNBIASED, norm=norm, batch_size=64, steps=first - 1)
+    assert lag.evidence["trustworthy_step"] == first
+    assert lag.evidence["share_of_initial"] == pytest.approx(0.99 ** (groups * (first - 1)))
+    assert lag.evidence["momentum"] == 0.01
+
+
+def test_renorm_that_ends_in_its_warm_up_is_a_warning(found):
+    norm = {"kind": "batch_renorm", "warmup_batches": 100}
+
+    assert found(UNBIASED, norm=norm, steps=101) == ()
+    [warmup] = found(UNBIASED, norm=norm, steps=100)
+    assert named([warmup]) == [("BN_RENORM_WARMUP", "warning", None)]
+    assert warmup.evidence == {"steps": 100, "warmup_batches": 100}
+
+
+@pytest.mark.parametrize("kind", ["noisy_batch", "ghost_batch", "batch_renorm"])
+def test_every_batch_norm_is_told_of_its_biases_and_its_momentum(found, kind):
+    network = {"kind": "mlp", "hidden": [10]}
+
+    reasons = {one.reason for one in found(network, norm={"kind": kind, "momentum": 0.99})}
+
+    assert reasons == {"BN_BIAS_REDUNDANT", "BN_MOMENTUM_SUSPECT"}
+
+
+def test_a_bias_before_an_lp_norm_is_not_redundant(found):
+    assert found({"kind": "mlp", "hidden": [10]}, norm="lp") == ()
+
+
+def test_an_lp_norm_that_lags_is_not_told_to_recalibrate(found):
+    [lag] = found(UNBIASED, norm={"kind": "lp", "momentum": 0.001}, steps=100)
+
+    assert named([lag]) == [("BN_STATS_LAG", "warning", None)]
+    assert "recalibrate" not in lag.remedy
+
+
 def test_positions_count_as_values(found):
     layers = [
         {"kind": "conv2d", "out_channels": 2, "bias": False},
@@ -114,7 +167,7 @@ def test_biases_along_another_axis_than_the_channels_are_not_redundant(found):
     assert found(layers, (3, 5), norm="batch") == ()
 
 
-@pytest.mark.parametrize("norm", ["layer", "group"])
+@pytest.mark.parametrize("norm", ["layer", "group", "noise"])
 def test_norms_that_do_not_look_at_the_batch_are_not_lectured(found, norm):
     assert found({"kind": "mlp", "hidden": [10]}, norm=norm, batch_size=1) == ()
 

@@ -27,6 +27,8 @@ from model.statistics.diagnose import diagnose
 from model.statistics.diff import difference
 from model.statistics.drift.calibration import calibration
 from model.statistics.drift.monitor import Monitor
+from model.statistics.drift.probe import points
+from model.statistics.drift.reference import running
 from model.statistics.fingerprint import is_statistic
 from model.statistics.gap import finding, train_eval_gap
 from model.statistics.history import point, statistics_of
@@ -358,3 +360,28 @@ def test_noise_and_norm_stand_at_the_same_places_of_equal_weights() -> None:
         assert isinstance(noisy[index], nn.Linear)
         assert torch.equal(noisy[index].weight, noise[index].weight)
         assert torch.equal(noisy[index].weight, batch[index].weight)
+
+
+def test_groups_of_a_batch_that_overflows_are_all_taken_back() -> None:
+    """Of 8 batches an epoch, 8 rows each in 3 groups, one holds a value whose square overflows."""
+    rows = np.random.default_rng(0).normal(size=(64, 3)).astype(np.float32)
+    rows[17] = 1e25
+    dataset = describe(rows, np.arange(64) % 2, ("a", "b"), train_rows=64)
+    body = {"dataset": "rows", "network": {"kind": "mlp", "hidden": [4]}, "scaling": "none"}
+    body |= {"batch_size": 8, "budget": {"epochs": 3}, "init": {"gain": 1e-3}}
+    body |= {"norm": {"kind": "ghost_batch", "group_size": 3}}
+    checked = check(RunSpec.model_validate(body), dataset.facts, Limits(10**9, 10**12))
+
+    end = finish(Training(checked, prepare(dataset, checked.spec, CPU), CPU))
+
+    assert end.kept is not None
+    assert end.kept.batches == (24 - 3) * 3
+    assert end.kept.tensors["1.num_batches_tracked"] == (24 - 3) * 3
+    assert all(torch.isfinite(tensor).all() for tensor in end.kept.tensors.values())
+
+
+def test_only_the_norms_that_average_a_variance_calibrate_drift_by_it() -> None:
+    noisy, lp = training("noisy"), training("l1")
+    for one, count in ((noisy, 2), (lp, 0)):
+        assert len(running(one.network)) == count
+        assert len(points(one.network)) == 2

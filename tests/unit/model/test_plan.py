@@ -106,6 +106,18 @@ def test_activations_are_of_the_largest_batch_where_it_takes_more(checked):
     assert memory.activations == 4 * 1400 * (64 + 3 * 8 * 100 + 10)
 
 
+@pytest.mark.parametrize(
+    ("norm", "tensors"),
+    [("ghost_batch", 3), ("noise", 4), ("noisy_batch", 5), ("lp", 5), ("batch_renorm", 5)],
+)
+def test_activations_count_what_a_norm_keeps_beside_its_output(checked, norm, tensors):
+    deep = {"kind": "mlp", "hidden": [100] * 8}
+
+    memory = checked(deep, norm=norm, batch_size=1400, tail="drop").memory
+
+    assert memory.activations == 4 * 1400 * (64 + tensors * 8 * 100 + 10)
+
+
 def test_plain_sgd_keeps_nothing_and_momentum_one_value_a_parameter(checked):
     plain = checked()
     moving = checked(optimizer={"kind": "sgd", "momentum": 0.9})
@@ -124,6 +136,20 @@ def test_sizes_name_the_shape_of_every_layer(checked):
         ("2", "activation", [5], 0),
         ("3", "linear", [10], 60),
     ]
+
+
+@pytest.mark.parametrize(
+    ("norm", "kind"),
+    [
+        ("noisy_batch", "noisy_batch_norm"),
+        ("noise", "noise"),
+        ("lp", "lp_norm"),
+        ("ghost_batch", "ghost_batch_norm"),
+        ("batch_renorm", "batch_renorm"),
+    ],
+)
+def test_sizes_call_a_norm_by_its_name(checked, norm, kind):
+    assert checked({"kind": "mlp", "hidden": [5]}, norm=norm).sizes[1]["kind"] == kind
 
 
 def test_a_network_of_any_width_is_refused_with_its_number_and_nothing_is_allocated(checked):
@@ -204,6 +230,21 @@ REFUSALS = {
         {"norm": {"kind": "group", "groups": 100}},
         ("norm", "one value per group at network.hidden.0: normalized alone, it is always 0"),
     ),
+    "instances of no position": (
+        {"norm": "instance"},
+        (
+            "norm",
+            "instance norm needs rows with positions; at network.hidden.0 they have shape (100,)",
+        ),
+    ),
+    "instances of one position": (
+        {
+            "network": [{"kind": "norm"}, {"kind": "flatten"}, {"kind": "linear"}],
+            "norm": "instance",
+            "facts": {"input_shape": (4, 1, 1)},
+        },
+        ("norm", "one value per channel at network.layers.0: normalized alone, it is always 0"),
+    ),
     "rows of one value": (
         {"network": {"kind": "mlp", "hidden": [1]}, "norm": "layer"},
         ("norm", "one value per row at network.hidden.0: normalized alone, it is always 0"),
@@ -258,6 +299,98 @@ def test_batches_of_one_are_refused_where_a_norm_would_see_them(checked):
 )
 def test_a_last_batch_of_one_that_no_norm_sees_is_fine(checked, make_facts, change):
     assert checked(facts=make_facts(rows=97), **{**TAIL, **change}).steps > 0
+
+
+@pytest.mark.parametrize("kind", ["noisy_batch", "lp", "ghost_batch", "batch_renorm"])
+def test_every_norm_over_the_batch_needs_two_rows(checked, make_facts, kind):
+    with pytest.raises(SpecRefused) as refused:
+        checked(facts=make_facts(rows=97), **{**TAIL, "norm": kind})
+    assert (refused.value.path, refused.value.reason) == ("tail", "BN_TAIL_BATCH_ONE")
+    with pytest.raises(SpecRefused) as refused:
+        checked(batch_size=1, norm=kind)
+    assert (refused.value.path, refused.value.reason) == ("batch_size", "BN_TAIL_BATCH_ONE")
+
+
+def test_noise_without_a_norm_takes_single_rows(checked):
+    assert checked(batch_size=1, norm="noise").steps > 0
+
+
+GROUPS_OF_ONE = {
+    "groups of a row": (
+        1,
+        {"batch_size": 40},
+        "a group is one row, and layer 1 normalizes over each group",
+    ),
+    "a row left over of each batch": (
+        5,
+        {"batch_size": 21},
+        "a batch of 21 rows in groups of 5 leaves one over, and layer 1 normalizes over each group",
+    ),
+    "a row left over of the last batch": (
+        8,
+        {"batch_size": 40},
+        "an epoch's last batch of 17 rows in groups of 8 leaves one over, and layer 1 normalizes "
+        "over each group: change it, tail or batch_size",
+    ),
+    "a row left over of a merged batch": (
+        8,
+        {"batch_size": 40, "tail": "merge"},
+        "an epoch's last batch of 57 rows in groups of 8 leaves one over, and layer 1 normalizes "
+        "over each group: change it, tail or batch_size",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("group_size", "fields", "message"), GROUPS_OF_ONE.values(), ids=GROUPS_OF_ONE
+)
+def test_a_group_of_one_value_is_refused(checked, make_facts, group_size, fields, message):
+    norm = {"kind": "ghost_batch", "group_size": group_size}
+
+    with pytest.raises(SpecRefused) as refused:
+        checked(facts=make_facts(rows=97), **{**TAIL, **fields, "norm": norm})
+
+    assert (refused.value.path, refused.value.message) == ("norm.group_size", message)
+    assert refused.value.reason == "BN_TAIL_BATCH_ONE"
+    assert refused.value.metadata["group_size"] == group_size
+
+
+@pytest.mark.parametrize(
+    ("group_size", "fields"),
+    [
+        (8, {"batch_size": 40, "tail": "drop"}),
+        (8, {"batch_size": 40, "budget": {"steps": 2}}),
+        (5, {"batch_size": 32, "tail": "drop"}),
+        (100, {"batch_size": 32, "tail": "drop"}),
+    ],
+    ids=str,
+)
+def test_groups_of_more_values_are_fine(checked, make_facts, group_size, fields):
+    norm = {"kind": "ghost_batch", "group_size": group_size}
+
+    assert checked(facts=make_facts(rows=97), **{**TAIL, **fields, "norm": norm}).steps > 0
+
+
+def test_a_group_of_one_image_is_fine(checked, make_facts):
+    layers = network({"kind": "conv2d", "out_channels": 2}, {"kind": "norm"})
+    norm = {"kind": "ghost_batch", "group_size": 1}
+
+    assert checked(layers, facts=make_facts((1, 4, 4)), norm=norm).steps > 0
+
+
+@pytest.mark.parametrize(
+    ("steps", "updates"), [(0, 0), (1, 3), (2, 6), (3, 9), (4, 10), (5, 13), (9, 23)]
+)
+def test_the_updates_of_a_ghost_norm_are_the_groups_of_its_batches(
+    checked, make_facts, steps, updates
+):
+    """99 rows in batches of 32, groups of 12: three times 12, 12 and 8 rows, then 3 rows."""
+    norm = {"kind": "ghost_batch", "group_size": 12}
+    run = checked(facts=make_facts(rows=99), split={"test": 0.0}, norm=norm)
+    batches = [run.batches.sizes[index % 4] for index in range(steps)]
+
+    assert run.updates(steps) == updates == sum(-(-rows // 12) for rows in batches)
+    assert checked(norm="batch").updates(steps) == steps
 
 
 def test_positions_make_one_row_enough_for_a_norm(checked, make_facts):

@@ -30,6 +30,84 @@ def test_a_running_deviation_has_no_eps_unless_it_is_given_one() -> None:
     assert spec(norm="batch").norm.eps == 1e-5  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize(
+    ("norm", "written"),
+    [
+        ("none", '{"kind":"none"}'),
+        (
+            "batch",
+            '{"kind":"batch","momentum":0.1,"eps":0.00001,"affine":true,'
+            '"placement":"before_activation","running":"variance","normalize":"biased"}',
+        ),
+        (
+            {"kind": "batch", "running": "deviation", "momentum": None},
+            '{"kind":"batch","momentum":null,"eps":0.0,"affine":true,'
+            '"placement":"before_activation","running":"deviation","normalize":"biased"}',
+        ),
+        (
+            "layer",
+            '{"kind":"layer","eps":0.00001,"affine":true,"placement":"before_activation"}',
+        ),
+        (
+            {"kind": "group", "groups": 4},
+            '{"kind":"group","groups":4,"eps":0.00001,"affine":true,'
+            '"placement":"before_activation"}',
+        ),
+    ],
+    ids=str,
+)
+def test_the_norms_that_runs_were_made_with_are_written_as_ever(norm: Any, written: str) -> None:
+    """Their text is hashed: a run that was submitted again must be known again."""
+    assert spec(norm=norm).norm.model_dump_json() == written
+
+
+@pytest.mark.parametrize(
+    "kind", ["noisy_batch", "noise", "lp", "ghost_batch", "batch_renorm", "instance"]
+)
+def test_every_kind_of_norm_has_defaults_and_is_read_as_it_was_written(kind: str) -> None:
+    asked = spec(norm=kind)
+    assert asked.norm.kind == kind
+    assert RunSpec.model_validate(asked.model_dump(mode="json")) == asked
+
+
+def test_a_noisy_running_deviation_has_no_eps_unless_it_is_given_one() -> None:
+    norm = {"kind": "noisy_batch", "running": "deviation"}
+    assert spec(norm=norm).norm.eps == 0  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("norm", "field"),
+    [
+        ({"kind": "lp", "p": 3}, "p"),
+        ({"kind": "lp", "p": True}, "p"),
+        ({"kind": "lp", "p": 1.0}, "p"),
+        ({"kind": "lp", "p": "1"}, "p"),
+        ({"kind": "lp", "running": "deviation"}, "running"),
+        ({"kind": "noisy_batch", "n_sigma": 0.9}, "n_sigma"),
+        ({"kind": "noisy_batch", "n_mu": -0.1}, "n_mu"),
+        ({"kind": "noisy_batch", "r_sigma": float("inf")}, "r_sigma"),
+        ({"kind": "noisy_batch", "per": "channel"}, "per"),
+        ({"kind": "noise", "affine": False}, "affine"),
+        ({"kind": "noise", "momentum": 0.1}, "momentum"),
+        ({"kind": "ghost_batch", "group_size": 0}, "group_size"),
+        ({"kind": "ghost_batch", "group_size": 2.0}, "group_size"),
+        ({"kind": "batch_renorm", "r_max": 0.5}, "r_max"),
+        ({"kind": "batch_renorm", "d_max": -1.0}, "d_max"),
+        ({"kind": "batch_renorm", "warmup_batches": -1}, "warmup_batches"),
+        ({"kind": "batch_renorm", "momentum": 1.5}, "momentum"),
+        ({"kind": "instance", "momentum": 0.1}, "momentum"),
+        ({"kind": "batch", "group_size": 4}, "group_size"),
+    ],
+    ids=str,
+)
+def test_a_norm_that_cannot_be_meant_is_refused_by_its_field(
+    norm: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(ValidationError) as refused:
+        spec(norm=norm)
+    assert {error["loc"][-1] for error in refused.value.errors()} == {field}
+
+
 def test_name_and_labels_are_no_part_of_the_hash_and_everything_else_is() -> None:
     assert spec(name="a", labels={"arm": "bn"}).hash == spec().hash
     others = [

@@ -120,18 +120,34 @@ def test_evaluation_and_probes_know_no_groups():
     torch.testing.assert_close(ghost.state_dict(), before, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize(("rows", "group_size"), [(13, 4), (4, 1)])
-def test_a_group_of_one_value_is_refused_before_anything_moves(rows, group_size):
-    layer = norm(group_size)
+def test_groups_of_one_value_are_refused_before_anything_moves():
+    layer = norm(1)
 
-    message = (
-        "^training mode needs at least 2 values per channel in every group, got 1 in "
-        f"groups of {group_size} of {rows} rows$"
-    )
+    message = r"^training mode needs at least 2 values per channel in a group, got groups of 1 row$"
     with pytest.raises(ValueError, match=message):
-        layer(draw((rows, 5)))
+        layer(draw((4, 5)))
     assert layer.num_batches_tracked == 0
     assert not layer.running_mean.any()
+
+
+def test_a_left_over_row_without_positions_joins_the_group_before_it():
+    ours, theirs = norm(4), nn.BatchNorm1d(5, dtype=torch.float64)
+    x = draw((13, 5))
+
+    expected = torch.cat([theirs(group) for group in x.split([4, 4, 5])])
+
+    torch.testing.assert_close(ours(x), expected)
+    torch.testing.assert_close(ours.state_dict(), theirs.state_dict())
+    assert ours.counted == 3
+
+
+def test_a_left_over_image_is_a_group_of_its_own():
+    ours, theirs = norm(4), nn.BatchNorm2d(5, dtype=torch.float64)
+    x = draw((5, 5, 2, 2))
+
+    expected = torch.cat([theirs(group) for group in x.split([4, 1])])
+
+    torch.testing.assert_close(ours(x), expected)
 
 
 def test_positions_make_a_row_enough_for_a_group():

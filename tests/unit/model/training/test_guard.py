@@ -1,6 +1,7 @@
 """Running statistics stay finite, and a run without an overflow is not touched by the guard."""
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -8,6 +9,10 @@ from torch import nn
 
 from model import spec
 from model.norms.batch import BatchNorm
+from model.norms.batch_renorm import BatchRenorm
+from model.norms.ghost_batch import GhostBatchNorm
+from model.norms.lp import LpNorm
+from model.norms.running import RunningNorm
 from model.training.guard import Guard, Restored
 
 
@@ -96,6 +101,36 @@ def test_the_way_without_waiting_does_the_same(convention: dict) -> None:
     assert guards[0].restored() == guards[1].restored()
     for name, value in waiting.state_dict().items():
         assert torch.equal(straight.state_dict()[name], value), name
+
+
+KINDS: dict[str, Callable[[], RunningNorm]] = {
+    "l1": lambda: LpNorm(3, spec.LpNorm(kind="lp")),
+    "l2": lambda: LpNorm(3, spec.LpNorm(kind="lp", p=2)),
+    "ghost": lambda: GhostBatchNorm(3, spec.GhostBatchNorm(kind="ghost_batch", group_size=3)),
+    "ghost cumulative": lambda: GhostBatchNorm(
+        3, spec.GhostBatchNorm(kind="ghost_batch", group_size=3, momentum=None)
+    ),
+    "renorm": lambda: BatchRenorm(3, spec.BatchRenorm(kind="batch_renorm", warmup_batches=1)),
+}
+
+
+@pytest.mark.parametrize("layer", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize("waits", [True, False])
+def test_every_kind_forgets_a_batch_that_overflows_as_often_as_it_counted_it(
+    layer: Callable[[], RunningNorm], waits: bool
+) -> None:
+    guarded, clean = (nn.Sequential(layer(), nn.Tanh(), layer()) for _ in range(2))
+    guard = Guard(guarded)
+    if not waits:
+        guard.check = guard._look_without_waiting
+    for step, batch in enumerate([rows(0), HUGE, rows(1)[:5], HUGE, rows(2)], 1):
+        guarded(batch)
+        guard.check(step)
+    for batch in (rows(0), rows(1)[:5], rows(2)):
+        clean(batch)
+    assert [one.step for one in guard.restored()] == [2, 4]
+    for name, value in clean.state_dict().items():
+        assert torch.equal(guarded.state_dict()[name], value), name
 
 
 def test_a_network_without_running_statistics_has_nothing_to_guard() -> None:
