@@ -111,6 +111,7 @@ class RunResource(Resource):
     attempts: int = Field(description="How often a worker has started on it.")
     device: str = Field(description="What it trains or trained on; before that, as asked.")
     labels: dict[str, str] = Field(description="Free pairs to filter by.")
+    experiment: str | None = Field(description="`exp_…` that it is a part of, while that is there.")
     findings: list[FindingResource] = Field(description="Of the submission.")
     created_at: Time = Field(description="When it was accepted.")
     started_at: Time | None = Field(description="When its first step began.")
@@ -133,6 +134,7 @@ def run(record: Run) -> RunResource:
         attempts=record.attempts,
         device=record.worker_device or record.device,
         labels=record.labels,
+        experiment=record.experiment_id,
         findings=[FindingResource(**finding) for finding in record.findings],
         created_at=time(record.created_at),
         started_at=time_or_none(record.started_at),

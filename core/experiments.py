@@ -17,7 +17,9 @@ from core.clock import now
 from core.errors import BadCursor, ExperimentNotEnded, ExperimentNotFound, MoveForbidden
 from core.idempotency import Idempotency
 from core.ids import is_id, new_id
-from core.runs import NewRun, Run
+from core.record import Run
+from core.record import from_row as run_from_row
+from core.runs import NewRun
 from core.states import ENDED, Outcome, State
 from core.tables import experiments, operations, runs
 
@@ -240,7 +242,7 @@ def runs_of(connection: Connection, experiment_id: str) -> list[Run]:
     rows = connection.execute(
         select(runs).where(runs.c.experiment_id == experiment_id).order_by(runs.c.id)
     )
-    return [run_records.from_row(row) for row in rows]
+    return [run_from_row(row) for row in rows]
 
 
 def report_prefix(experiment_id: str, epoch: int) -> str:

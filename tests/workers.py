@@ -1,11 +1,12 @@
 """Real workers on a real Redis and a real SQLite, in processes that tests may kill."""
 
+import json
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,28 @@ import pytest
 from safetensors.torch import load_file
 from torch import Tensor
 
-from core import checkpoints, datasets, events, operations, runs, settings, workers
+from core import (
+    checkpoints,
+    datasets,
+    events,
+    experiments,
+    operations,
+    runs,
+    settings,
+    workers,
+)
 from core.checkpoints import Checkpoint
 from core.claims import ResumePoint
 from core.database import Database
 from core.events import Event
+from core.experiments import Experiment
 from core.files import FileStore, open_store
 from core.operations import NewOperation, Operation
 from core.queue import Hints
 from core.record import Run
 from core.settings import Settings
 from core.states import State
+from model.lab.catalogue import EXPERIMENTS
 from model.plan import Limits, check
 from model.spec import RunSpec
 
@@ -74,10 +86,16 @@ class Service:
 
     def submit(self, hint: bool = True, **fields: Any) -> str:
         body = {"dataset": "digits", "network": {"kind": "mlp"}, "norm": "batch", **fields}
-        spec = RunSpec.model_validate(body)
+        new = self.new_run(RunSpec.model_validate(body))
+        run_id = self.database.write(lambda c: runs.submit(c, new, 10_000)).run.id
+        if hint:
+            self.hints.send("cpu")
+        return run_id
+
+    def new_run(self, spec: RunSpec) -> runs.NewRun:
         dataset = self.database.read(lambda c: datasets.get(c, spec.dataset))
         checked = check(spec, dataset.facts, Limits(10**12, 10**15))
-        new = runs.NewRun(
+        return runs.NewRun(
             checked.spec.model_dump(mode="json"),
             checked.spec.hash,
             dataset.id,
@@ -85,10 +103,30 @@ class Service:
             spec.threads,
             checked.steps,
         )
-        run_id = self.database.write(lambda c: runs.submit(c, new, 10_000)).run.id
-        if hint:
-            self.hints.send("cpu")
-        return run_id
+
+    def ask(self, kind: str, seeds: Sequence[int] = (0, 1), **params: Any) -> Experiment:
+        """Submit an experiment; keywords are its params."""
+        given = EXPERIMENTS[kind].params.model_validate_json(json.dumps(params))
+        planned = [
+            experiments.PlannedRun(one.arm, one.seed, self.new_run(one.spec))
+            for one in EXPERIMENTS[kind].plan(given, seeds)
+        ]
+        new = experiments.NewExperiment(kind, given.model_dump(mode="json"), seeds, planned)
+        made = self.database.write(lambda c: experiments.submit(c, new, 10_000)).experiment
+        self.hints.send("cpu")
+        return made
+
+    def experiment(self, experiment_id: str) -> Experiment:
+        return self.database.read(lambda c: experiments.get(c, experiment_id))
+
+    def until_reported(self, experiment_id: str, seconds: float = 60.0) -> Experiment:
+        until(lambda: self.experiment(experiment_id).ended, seconds)
+        return self.experiment(experiment_id)
+
+    def report(self, record: Experiment, name: str = "report.json") -> Any:
+        with self.files.open(f"{record.prefix}/{name}") as file:
+            content = file.read()
+        return json.loads(content) if name.endswith(".json") else content
 
     def operate(self, kind: str, checkpoint_id: str, **fields: Any) -> str:
         """Submit an operation; keywords are its params, and `dataset` whose rows it reads."""

@@ -36,7 +36,7 @@ class ResumeLost(Exception):
 def assign(services: Services, run: Run, visible_device: str | None) -> Iterator[Assignment]:
     """Bring the run's dataset and resume point to this machine for as long as it trains."""
     dataset = services.database.read(lambda c: datasets.get(c, run.dataset_id))
-    with _folder(services.files, dataset.keys) as folder:
+    with brought(services.files, dataset.keys) as folder:
         yield Assignment(
             run=run.id,
             epoch=run.epoch,
@@ -44,7 +44,7 @@ def assign(services: Services, run: Run, visible_device: str | None) -> Iterator
             dataset=str(folder),
             device="cpu" if visible_device is None else "cuda",
             visible_device=visible_device,
-            timing=_timing(services.settings),
+            timing=timing(services.settings),
             settings=services.settings.model_dump(mode="json"),
             resume=_resume(services.files, run.resume),
         )
@@ -64,9 +64,9 @@ def assign_operation(
     rows_key = params.get("rows_key")
     with ExitStack() as stack:
 
-        def brought(dataset: Dataset | None) -> str | None:
+        def folder(dataset: Dataset | None) -> str | None:
             return (
-                None if dataset is None else str(stack.enter_context(_folder(files, dataset.keys)))
+                None if dataset is None else str(stack.enter_context(brought(files, dataset.keys)))
             )
 
         yield OperationAssignment(
@@ -76,15 +76,15 @@ def assign_operation(
             params=params,
             checkpoint=_checkpoint(files, checkpoint),
             donor=None if donor is None else _checkpoint(files, donor),
-            home=brought(home),
+            home=folder(home),
             dataset=operation.dataset_id,
-            rows_folder=brought(rows),
+            rows_folder=folder(rows),
             rows_file=rows_key and str(files.local(rows_key)),
             statistics_key=revisions.statistics_key(operation.id, operation.epoch),
             device="cpu" if visible_device is None else "cuda",
             visible_device=visible_device,
             threads=operation.threads,
-            timing=_timing(services.settings),
+            timing=timing(services.settings),
             settings=services.settings.model_dump(mode="json"),
         )
 
@@ -120,7 +120,8 @@ def _checkpoint(files: FileStore, record: Checkpoint) -> CheckpointFiles:
 
 
 @contextmanager
-def _folder(files: FileStore, keys: tuple[str, ...]) -> Iterator[Path]:
+def brought(files: FileStore, keys: tuple[str, ...]) -> Iterator[Path]:
+    """A folder of this machine with some files under their own names."""
     paths = {key.rpartition("/")[2]: files.local(key) for key in keys}
     if all(path.name == name for name, path in paths.items()):
         yield next(iter(paths.values())).parent
@@ -136,7 +137,8 @@ def _folder(files: FileStore, keys: tuple[str, ...]) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _timing(settings: Settings) -> Timing:
+def timing(settings: Settings) -> Timing:
+    """What a child must know of when to say, save and stop."""
     return Timing(
         settings.heartbeat_seconds,
         settings.self_fence_seconds,

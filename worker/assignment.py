@@ -90,3 +90,29 @@ class OperationAssignment:
         donor = CheckpointFiles(**data["donor"]) if data["donor"] else None
         checkpoint, timing = CheckpointFiles(**data["checkpoint"]), Timing(**data["timing"])
         return cls(**{**data, "timing": timing, "checkpoint": checkpoint, "donor": donor})
+
+
+@dataclass(frozen=True)
+class ReportAssignment:
+    """One claim of an experiment's report, for one child process."""
+
+    operation: str  # id
+    epoch: int  # the claim's fencing token
+    experiment: str  # id
+    kind: str  # of the experiment
+    params: dict[str, Any]
+    seeds: list[int]
+    runs: str  # file with a line of JSON for each run
+    prefix: str  # of the store, below which its files go
+    threads: int
+    timing: Timing
+    settings: dict[str, Any]  # of the file store
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values that `from_json` turns back into an equal assignment."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "ReportAssignment":
+        """The assignment that `to_json` wrote."""
+        return cls(**{**data, "timing": Timing(**data["timing"])})

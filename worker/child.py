@@ -15,7 +15,7 @@ import torch._dynamo  # the first optimizer object would import it: a second of 
 
 from core.errors import EvalmodeError
 from model.errors import ChecksumMismatch, ModelError
-from worker.assignment import Assignment, OperationAssignment
+from worker.assignment import Assignment, OperationAssignment, ReportAssignment, Timing
 from worker.channel import Channel
 from worker.forkserver import die_with_forkserver
 from worker.lease import Lifeline
@@ -52,22 +52,39 @@ def _wait_and_work(channel: Channel) -> None:
     told = message["assignment"]
     if message["kind"] == "train":
         run = Assignment.from_json(told)
-        lifeline = _alive(channel, run)
+        lifeline = _alive(channel, run.timing)
         _reporting(channel, lambda: Trainer(run, channel, lifeline).train())
-    else:
+    elif message["kind"] == "operate":
         operation = OperationAssignment.from_json(told)
-        lifeline = _alive(channel, operation)
+        lifeline = _alive(channel, operation.timing)
         _reporting(channel, lambda: operate(operation, channel, lifeline))
+    else:
+        _reporting(channel, lambda: _report(told, channel), "REPORT_FAILED")
 
 
-def _alive(channel: Channel, assignment: Assignment | OperationAssignment) -> Lifeline:
-    lifeline = Lifeline(channel, assignment.timing)
+def _report(told: dict[str, Any], channel: Channel) -> None:
+    assignment = ReportAssignment.from_json(told)
+    lifeline = _alive(channel, assignment.timing)
+    # Here, because it loads every experiment and what draws figures, which trainers do without.
+    from worker.reporting import report
+
+    report(assignment, channel, lifeline)
+
+
+def _alive(channel: Channel, timing: Timing) -> Lifeline:
+    lifeline = Lifeline(channel, timing)
     lifeline.start()
     return lifeline
 
 
-def _reporting(channel: Channel, work: Callable[[], None]) -> None:
-    """Do the work; an error is the last message."""
+def _reporting(
+    channel: Channel, work: Callable[[], None], otherwise: str = "TRAINER_FAILED"
+) -> None:
+    """Do the work; an error is the last message.
+
+    Args:
+        otherwise: the reason of an error that nobody has foreseen.
+    """
     try:
         work()
     except Unreadable as error:
@@ -83,8 +100,9 @@ def _reporting(channel: Channel, work: Callable[[], None]) -> None:
         if is_out_of_memory(error):
             _fail(channel, "infra", "OUT_OF_MEMORY", error)
             return
-        log.exception("the trainer failed")
-        _fail(channel, "code", "TRAINER_FAILED", error)
+        log.exception("the process failed")
+        message = f"{type(error).__name__}: {error}"
+        channel.send("failed", cause="code", reason=otherwise, message=message)
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -22,16 +22,13 @@ from model.statistics.layers import norm_states
 from model.statistics.transplant import transplanted
 from worker.assignment import CheckpointFiles, OperationAssignment
 from worker.channel import Channel
+from worker.interruption import Interrupted
 from worker.lease import Lifeline
 from worker.operation_rows import Home, Rows, home_of, rows_of, scores
 from worker.visible_device import open_device
 
 REPORT_SECONDS = 0.5  # between two reports of progress
 STARTED, MADE = 0.1, 0.8  # progress before and after the statistics are made
-
-
-class Interrupted(Exception):
-    """The worker is ending; whoever comes next begins anew."""
 
 
 @dataclass(frozen=True)

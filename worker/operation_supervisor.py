@@ -1,12 +1,14 @@
 """One operation: what its process makes becomes a revision, in one transaction with its end."""
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from sqlalchemy import Connection
 
 from core import logs, operation_claims, revisions
 from core.errors import DatabaseUnavailable, NotFound, RevisionNameTaken, StoreUnavailable
+from core.experiment_moves import REPORT
 from core.operations import Operation
 from core.revisions import NewRevision
 from worker.assign import assign_operation
@@ -18,7 +20,7 @@ from worker.spare import Spare
 from worker.supervision import START_AGAIN_SECONDS, Handler, Supervision
 from worker.tidy import delete_files
 
-KINDS = ("recalibrate", "transplant")  # newer kinds wait for newer workers
+KINDS = ("recalibrate", "transplant", REPORT)  # newer kinds wait for newer workers
 
 
 class OperationSupervisor(Supervision):
@@ -49,15 +51,21 @@ class OperationSupervisor(Supervision):
         try:
             with ExitStack() as stack:
                 with renewed(self._services, operation_claims.renew, self._id, self._epoch):
-                    told = assign_operation(self._services, self._operation, self._visible_device)
-                    assignment = stack.enter_context(told)
-                self._work("operate", assignment.to_json())
+                    kind, assignment = stack.enter_context(self._assigned())
+                self._work(kind, assignment)
         except NotFound as error:
             self._fail("user", error.reason, error.message)
         except (StoreUnavailable, DatabaseUnavailable, OSError, EOFError) as error:
             # The store is away, or the forkserver died just now: both pass.
             logs.get(__name__).warning("an operation could not be started", error=str(error))
             self._own(operation_claims.release, START_AGAIN_SECONDS)
+
+    @contextmanager
+    def _assigned(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """What the process is told, and by which word, with everything that it reads."""
+        told = assign_operation(self._services, self._operation, self._visible_device)
+        with told as assignment:
+            yield "operate", assignment.to_json()
 
     def _handlers(self) -> dict[str, Handler]:
         return {

@@ -12,10 +12,12 @@ from sqlalchemy import Connection
 from core import claims, logs, operation_claims, workers
 from core.claims import Owner
 from core.errors import EvalmodeError
+from core.experiment_moves import REPORT
 from core.operations import Operation
 from core.record import Run
 from worker.devices import Devices, Share
 from worker.operation_supervisor import KINDS, OperationSupervisor
+from worker.report_supervisor import ReportSupervisor
 from worker.services import Services
 from worker.spare import Spare
 from worker.supervisor import Supervisor
@@ -86,7 +88,8 @@ class Slots:
         return True
 
     def _operate(self, operation: Operation, share: Share) -> None:
-        OperationSupervisor(self._services, operation, share.visible, self._spare).supervise()
+        kind = ReportSupervisor if operation.kind == REPORT else OperationSupervisor
+        kind(self._services, operation, share.visible, self._spare).supervise()
 
     def _next(self) -> Run | Operation | None:
         run, operation = self._services.database.read(self._waiting)

@@ -1,12 +1,12 @@
-"""Removes files that no record names: replaced resume points, work of dead epochs, and rows
-that came with a request whose operation has ended.
+"""Removes files that no record names: replaced resume points, work of dead epochs, rows that
+came with a request whose operation has ended, and reports that did not come to count.
 """
 
 from collections.abc import Iterable, Iterator
 
 from sqlalchemy import Connection
 
-from core import checkpoints, logs, operations, revisions
+from core import checkpoints, experiments, logs, operations, revisions
 from core.errors import EvalmodeError
 from worker.services import Services
 
@@ -46,6 +46,10 @@ def sweep(services: Services) -> None:
         by_run.setdefault(key.split("/")[1], set()).add(key)
     for run_id, keys in by_run.items():
         delete_files(services, keys - _named(services, run_id))
+    reports = list(_old(services, experiments.FOLDER))
+    if reports:
+        kept = services.database.read(lambda c: experiments.named(c, reports))
+        delete_files(services, set(reports) - kept)
     elsewhere = {key for folder in ELSEWHERE for key in _old(services, folder)}
     if elsewhere:
         named = services.database.read(lambda c: _named_elsewhere(c, elsewhere))

@@ -29,21 +29,23 @@ _ACCEPTED: dict[int | str, dict[str, Any]] = {
 
 
 class OperationResource(Resource):
-    """Long work on a checkpoint, which a worker does."""
+    """Long work, on a checkpoint or on an experiment, which a worker does."""
 
     id: str = Field(description="`op_…`; ids ascend with time.")
     object: Literal["operation"] = "operation"
-    kind: str = Field(description="`recalibrate` or `transplant`.")
+    kind: str = Field(description="`recalibrate`, `transplant` or `report`.")
     state: Literal["queued", "running", "succeeded", "failed"] = Field(
         description="Where it stands."
     )
     done: bool = Field(description="Whether it has ended.")
     progress: float = Field(description="Share of the work, 0 to 1.")
-    checkpoint: str | None = Field(description="What it works on.")
+    checkpoint: str | None = Field(description="What it works on; null for a report.")
+    experiment: str | None = Field(description="Whose report it makes; null for the others.")
     dataset: str | None = Field(description="Whose rows it reads; null where they were sent.")
     result: dict[str, Any] | None = Field(
         description="Once succeeded: `checkpoint`, the revision; its metrics `before` and `after`; "
-        "how it was made; of a recalibration `curve`, the error of the statistics against rows."
+        "how it was made; of a recalibration `curve`, the error of the statistics against rows. "
+        "Of a report `experiment` and `verdict`."
     )
     error: RunError | None = Field(description="Why it failed, once failed.")
     created_at: Time = Field(description="When it was accepted.")
@@ -60,6 +62,7 @@ def resource(record: Operation) -> OperationResource:
         done=record.ended,
         progress=record.progress,
         checkpoint=record.checkpoint_id,
+        experiment=record.experiment_id,
         dataset=record.dataset_id,
         result=None if record.result is None else _result(record.result),
         error=None if record.error is None else RunError.model_validate(record.error),
@@ -71,6 +74,8 @@ def resource(record: Operation) -> OperationResource:
 
 def _result(result: dict[str, Any]) -> dict[str, Any]:
     """What a worker has told, with remedies that name the revision."""
+    if "checkpoint" not in result:
+        return result
     findings = diagnosis.addressed(result.get("findings", ()), result["checkpoint"])
     return result | {"findings": [vars(finding) for finding in findings]}
 

@@ -16,6 +16,9 @@ from model.lab.verdict import Declared
 from model.spec.parts import Part
 from model.spec.run import DATASET_NAME, RunSpec
 
+MOST_RUNS = 512  # of one experiment
+MOST_SEEDS = 20
+
 DatasetName = Annotated[str, Field(pattern=DATASET_NAME)]
 
 

@@ -1,0 +1,14 @@
+"""Every kind of experiment by its name."""
+
+from collections.abc import Mapping
+
+from model.lab import pair, sweep
+from model.lab.experiment import Experiment
+
+EXPERIMENTS: Mapping[str, Experiment] = {
+    one.kind: one
+    for one in (
+        pair.EXPERIMENT,
+        sweep.EXPERIMENT,
+    )
+}

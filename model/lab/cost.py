@@ -1,0 +1,53 @@
+"""How long a run takes on one core, from its plan: an estimate to decide by, good to a factor of 2.
+
+    seconds = steps * (step + layers * layer + 3 * rows * per_row)
+            + evaluations * held-out rows * per_row + start
+
+where `per_row` is the multiply-adds of one row over a throughput, and what every value that a
+layer leaves behind costs. The forward pass counts once, the backward pass twice.
+"""
+
+from math import prod
+
+from model.plan import Checked
+from model.sizes import PlannedLayer
+from model.spec import Conv2d, Linear
+
+START_SECONDS = 0.3  # reading rows, building, saving and scoring the checkpoint
+STEP_SECONDS = 1.5e-4  # optimizer, loss and the loop itself
+LAYER_SECONDS = 4e-5  # forward and backward of a layer too small to take any time
+#: Multiply-adds a second of one core in float32. Small images fill it badly.
+LINEAR_PER_SECOND = 2.0e10
+CONVOLUTION_PER_SECOND = 1.2e10
+VALUES_PER_SECOND = 4e8  # that an activation or a norm reads and writes
+FLOAT64_FACTOR = 2.0
+
+
+def run_seconds(checked: Checked) -> float:
+    """Seconds that a run takes on one core of a CPU."""
+    layers = list(checked.plan.walk())
+    per_row = sum(_row_seconds(layer) for layer in layers)
+    if checked.spec.precision == "float64":
+        per_row *= FLOAT64_FACTOR
+    step = STEP_SECONDS + len(layers) * LAYER_SECONDS
+    training = checked.steps * (step + 3 * checked.batches.size * per_row)
+    held_out = checked.rows.test + checked.rows.validation
+    evaluations = checked.steps // checked.evaluate_every + 1
+    return START_SECONDS + training + evaluations * held_out * per_row
+
+
+def multiply_adds(layer: PlannedLayer) -> int:
+    """Of one row through one layer with weights; 0 for any other."""
+    outputs = prod(layer.output_shape)
+    match layer.layer:
+        case Linear():
+            return outputs * layer.input_shape[-1]
+        case Conv2d():
+            return outputs * layer.layer.kernel_size**2 * layer.input_shape[0]
+        case _:
+            return 0
+
+
+def _row_seconds(layer: PlannedLayer) -> float:
+    rate = CONVOLUTION_PER_SECOND if isinstance(layer.layer, Conv2d) else LINEAR_PER_SECOND
+    return multiply_adds(layer) / rate + prod(layer.output_shape) / VALUES_PER_SECOND
