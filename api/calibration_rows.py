@@ -1,10 +1,9 @@
 """Raw rows of a dataset on which a network in another form is compared with it."""
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
+from api.dataset_arrays import mapped
 from core import datasets
 from core.database import Database
 from core.datasets import Dataset
@@ -28,8 +27,7 @@ def calibration_rows(
     Raises:
         FileMissing, StoreUnavailable: the rows cannot be read.
     """
-    path = files.local(f"{dataset.prefix}/inputs.npy")
-    rows: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    rows = mapped(files, dataset, "inputs")
     chosen = np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.int64)
     return rows[chosen]
 

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 from sqlalchemy import Connection
 
+from api.dataset_arrays import ARRAYS, mapped
 from api.import_request import Wanted
 from api.once import once
 from api.pickles import is_pickle
@@ -171,14 +171,9 @@ class Imports:
         """The spec's scaling, on the rows that would train."""
         if split_sizes(dataset.facts, spec.split).train == 0:
             raise SpecRefused("split", "the split leaves no training rows to fit the scaling on")
-        inputs, targets = (self._array(dataset, name) for name in ("inputs", "targets"))
+        inputs, targets = (mapped(self._files, dataset, name) for name in ARRAYS)
         train = split_rows(dataset.facts, targets, spec.split).train
         return Scaling.fit(spec.scaling, inputs[train], dataset.facts.images)
-
-    def _array(self, dataset: Dataset, name: str) -> np.ndarray:
-        path = self._files.local(f"{dataset.prefix}/{name}.npy")
-        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-        return array
 
     def _written(self, one: Imported) -> NewCheckpoint:
         name = f"{uuid.uuid4().hex}.safetensors"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
+from core.errors import FileMissing
 from core.files import FileStore
 from core.local_files import blocks
 from model import checkpoint
@@ -45,7 +46,10 @@ def load(files: FileStore, stored: Stored) -> Loaded:
     """
     weights, own = files.local(stored.key), stored.statistics_key
     statistics = None if own is None else files.local(own)
-    return checkpoint.load(weights, stored.sha256, statistics=statistics)
+    try:
+        return checkpoint.load(weights, stored.sha256, statistics=statistics)
+    except FileNotFoundError as error:  # deleted since it was found
+        raise FileMissing("The checkpoint has just been deleted.", key=stored.key) from error
 
 
 def content(files: FileStore, stored: Stored) -> Content:

@@ -1,5 +1,6 @@
 """The rows on which another form of a network is compared with it."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from api.calibration_rows import MOST_ROWS, calibration_rows, rows_if_there
 from core import datasets
+from core.local_files import LocalFiles
 from model.data.builtin import build
 
 DIGITS = build("digits").inputs
@@ -37,3 +39,21 @@ def test_a_small_dataset_gives_all_its_rows_and_one_that_is_gone_none(
     client.delete(f"/v1/datasets/{made['id']}")
     for name in (made["id"], "ten", "never-was"):
         assert found(name) is None
+
+
+class Vanishing(LocalFiles):
+    """A store of which somebody deletes a file as soon as it has been found."""
+
+    def local(self, key: str) -> Path:
+        path = super().local(key)
+        self.delete(key)
+        return path
+
+
+def test_rows_that_are_deleted_between_a_look_and_the_reading_are_not_there(
+    service: Any, client: Any, npz: Any
+) -> None:
+    body = npz(inputs=np.zeros((4, 2), np.float32), targets=np.arange(4) % 2)
+    made = client.post("/v1/datasets?name=four&format=npz", files={"file": body}).json()
+    files = Vanishing(Path(service.settings.files_url))
+    assert rows_if_there(service.database, files, made["id"], MOST_ROWS) is None

@@ -96,6 +96,24 @@ def test_what_is_not_there_is_missing_before_a_byte_is_read(
         stored.load(files, record)
 
 
+class Vanishing(LocalFiles):
+    """A store of which somebody deletes a file as soon as it has been found."""
+
+    def local(self, key: str) -> Path:
+        path = super().local(key)
+        self.delete(key)
+        return path
+
+
+@pytest.mark.parametrize("own", [None, "s"])
+def test_what_is_deleted_between_a_look_and_the_reading_is_missing(
+    files: LocalFiles, record: Record, tmp_path: Path, own: str | None
+) -> None:
+    vanishing = Vanishing(tmp_path / "files")
+    with pytest.raises(FileMissing):
+        stored.load(vanishing, Record("w", own, record.sha256))
+
+
 def test_statistics_of_another_network_are_refused(
     files: LocalFiles, record: Record, tmp_path: Path
 ) -> None:
