@@ -74,7 +74,8 @@ class LayerStatistics(Resource):
         description="Batches it effectively averages over; null where nothing is averaged."
     )
     trustworthy_step: int | None = Field(
-        description="First step whose share of the initial values is at most 5 %; null: never."
+        description="First step, of `ghost_batch` group, whose share of the initial values is at "
+        "most 5 %; null: never."
     )
     is_initial: bool = Field(description="Whether mean and spread are exactly 0 and 1.")
     fits_float16: bool = Field(description="Whether every value is within half precision.")

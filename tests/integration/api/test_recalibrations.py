@@ -204,6 +204,24 @@ def test_a_network_without_batch_norm_has_nothing_to_renew(
     assert (problem["status"], problem["reason"]) == (422, "NO_BATCH_NORM")
 
 
+def test_the_statistics_of_an_lp_norm_cannot_be_recalibrated_but_may_be_exchanged(
+    client: httpx.Client, service: Any
+) -> None:
+    one, other = (service.train(passes=passes, norm="lp")["checkpoint"] for passes in (3, 5))
+    problem = ask(client, one).json()
+    assert (problem["status"], problem["reason"]) == (422, "NO_BATCH_NORM")
+    assert [error["path"] for error in problem["errors"]] == ["checkpoint"]
+    assert "l_p norm come from training alone" in problem["detail"]
+    assert ask(client, one, "revisions", statistics_from=other).status_code == 202
+
+
+@pytest.mark.parametrize("kind", ["noisy_batch", "ghost_batch", "batch_renorm"])
+def test_the_statistics_of_every_batch_norm_can_be_recalibrated(
+    client: httpx.Client, service: Any, kind: str
+) -> None:
+    assert ask(client, service.train(norm=kind)["checkpoint"]).status_code == 202
+
+
 def test_a_name_that_is_taken_is_told_at_once(
     client: httpx.Client, service: Any, digits: str
 ) -> None:

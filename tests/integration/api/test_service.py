@@ -37,7 +37,10 @@ def test_capabilities_name_what_specs_may_say_and_every_limit(client: httpx.Clie
     found = client.get("/v1/capabilities").json()
     networks = {"mlp", "layers", "resnet", "deep_linear", "residual_mlp", "vgg"}
     assert networks == set(found["networks"])
-    assert found["norms"] == ["none", "batch", "layer", "group"]
+    batch_norms = {"batch", "noisy_batch", "ghost_batch", "batch_renorm"}
+    assert batch_norms | {"none", "noise", "lp", "layer", "group", "instance"} == set(
+        found["norms"]
+    )
     assert {"digits", "spirals"} <= set(found["datasets"])
     assert {"csv", "parquet", "npz", "idx", "image_zip", "text"} == set(found["formats"])
     limits = found["limits"]

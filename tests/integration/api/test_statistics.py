@@ -42,6 +42,34 @@ def test_the_vectors_are_those_of_the_file(client: httpx.Client, trained: dict[s
         assert layer[name]["mean"] == pytest.approx(expected.mean())
 
 
+@pytest.mark.parametrize(
+    ("norm", "running", "normalize", "counted"),
+    [
+        ("noisy_batch", "variance", "biased", 4),
+        ({"kind": "ghost_batch", "group_size": 16}, "variance", "biased", 4 * 4),
+        ({"kind": "batch_renorm", "running": "deviation"}, "deviation", "biased", 4),
+        ({"kind": "lp", "p": "inf"}, "scale", None, 4),
+    ],
+    ids=str,
+)
+def test_every_kind_with_running_statistics_tells_them(
+    client: httpx.Client, service: Any, norm: Any, running: str, normalize: str, counted: int
+) -> None:
+    """Of 4 batches of 64 rows, each 4 groups of 16."""
+    run = service.train(passes=4, norm=norm)
+    [layer] = client.get(path(run), params={"values": "true"}).json()["layers"]
+    assert layer["kind"] == run["spec"]["norm"]["kind"]
+    assert (layer["running"], layer["normalize"]) == (running, normalize)
+    assert layer["batches_tracked"] == counted
+    assert layer["share_of_initial"] == pytest.approx(0.9**counted)
+    file = client.get(f"/v1/checkpoints/{run['checkpoint']}/download").content
+    stored = safetensors.numpy.load(file)
+    name = "running_var" if running == "variance" else f"running_{running}"
+    spread = stored[f"1.{name}"].astype(np.float64)
+    expected = spread if running == "variance" else spread**2
+    assert layer["values"]["variance"] == expected.tolist()
+
+
 def test_a_network_without_batch_norm_has_no_layers(client: httpx.Client, service: Any) -> None:
     assert client.get(path(service.train(norm="none"))).json()["layers"] == []
 

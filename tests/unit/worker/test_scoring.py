@@ -1,5 +1,6 @@
 """What is found of a checkpoint, against its parts, and that looking changes nothing."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -46,6 +47,30 @@ def test_the_layers_parts_sum_to_the_gap_and_sound_statistics_have_no_findings()
     assert sum(part["points"] for part in gap["layers"]) == pytest.approx(gap["points"])
     assert sum(part["loss"] for part in gap["layers"]) == pytest.approx(gap["loss"])
     assert scored.findings == []
+
+
+@pytest.mark.parametrize(
+    "norm",
+    [
+        "noisy_batch",
+        "noise",
+        "lp",
+        {"kind": "ghost_batch", "group_size": 8},
+        {"kind": "batch_renorm", "warmup_batches": 50, "r_ramp_batches": 100, "d_ramp_batches": 50},
+    ],
+    ids=str,
+)
+def test_every_kind_of_norm_is_scored_and_sound(norm: Any) -> None:
+    loaded, arrays = trained(norm=norm, budget={"steps": 400})
+    one = scoring(loaded, arrays)
+    scored = one.score(loaded)
+    assert scored.findings == []
+    gap = scored.history["train_eval_gap"]
+    assert sum(part["loss"] for part in gap["layers"]) == pytest.approx(gap["loss"], abs=1e-12)
+    json.dumps(vars(scored), allow_nan=False)
+    about = one.calibrated(loaded.network.state_dict(), loaded.about)
+    assert about.drift is not None
+    assert len(about.drift.references(loaded.network)) == 2
 
 
 def test_the_population_is_that_of_the_training_rows() -> None:
