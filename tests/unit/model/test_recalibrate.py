@@ -255,6 +255,20 @@ def test_batches_without_a_variance_are_refused(loaded: Loaded) -> None:
         recalibrated(loaded, ROWS, ask("pooled", batch_rows=1))
 
 
+def test_rows_that_hold_no_index_are_refused_where_indices_are_looked_up(tmp_path: Path) -> None:
+    layers = [
+        {"kind": "embedding", "num_embeddings": 17, "embedding_dim": 2},
+        *({"kind": "flatten"}, {"kind": "norm"}, {"kind": "linear"}),
+    ]
+    network = {"kind": "layers", "layers": layers}
+    found = trained(tmp_path, "batch", network=network, scaling="none")
+    assert recalibrated(found, ROWS[:50], ask("precise")).num_rows == 50
+    bad = ROWS[:50].copy()
+    bad[33, 5] = 16.5
+    with pytest.raises(InputRefused, match="row 33 holds a value that is no index"):
+        recalibrated(found, bad, ask("precise"))
+
+
 def test_by_itself_a_batch_is_a_sixteenth_of_the_rows_or_the_runs_own(loaded: Loaded) -> None:
     made = recalibrated(loaded, ROWS, ask("precise"))
     assert (made.batch_rows, len(made.curve)) == (len(ROWS) // 16, 6)  # 1, 2, 4, 8, 16, all
