@@ -27,7 +27,7 @@ def noised(x: Tensor, sizes: spec.NoiseSizes) -> Tensor:
         x: (N, C) or (N, C, *), floating point.
         returns: same shape and dtype as x. Half precision is computed in float32.
 
-    Santurkar et al. 2018, section 2.3: https://arxiv.org/abs/1805.11604
+    Santurkar et al. 2018, section 2.1: https://arxiv.org/abs/1805.11604
     """
     wide = widened(x)
     shared = (1, 1 if sizes.per == "layer" else x.shape[1], *(1,) * (x.dim() - 2))
@@ -53,7 +53,7 @@ class Noise(nn.Module):
     State:
         none. Draws are from torch's global generators, as those of dropout.
 
-    Santurkar et al. 2018, section 2.3: https://arxiv.org/abs/1805.11604
+    Santurkar et al. 2018, section 2.1: https://arxiv.org/abs/1805.11604
     """
 
     def __init__(self, sizes: spec.Noise) -> None:

@@ -39,7 +39,7 @@ class NoisyBatchNorm(BatchNorm):
     Raises:
         ValueError, DeviationZero: as `BatchNorm` does.
 
-    Santurkar et al. 2018, section 2.3: https://arxiv.org/abs/1805.11604
+    Santurkar et al. 2018, section 2.1: https://arxiv.org/abs/1805.11604
     """
 
     convention: spec.NoisyBatchNorm
