@@ -33,7 +33,8 @@ from model.data.split import split_sizes
 from model.errors import CheckpointRefused, SpecRefused
 from model.foreign_file import ForeignFile, OwnWords, open_foreign
 from model.importing import History, Imported, imported
-from model.plan import TOO_LARGE, plan
+from model.memory import answering_bytes
+from model.plan import plan, refuse_size
 from model.spec import RunSpec
 from model.statistics.layers import layer_fingerprint
 from model.statistics.modes import running_norms
@@ -69,6 +70,7 @@ class Imports:
         self._files = files
         self._predictions = predictions
         self._max_parameters = settings.max_parameters
+        self._max_memory_bytes = settings.max_memory_bytes
         self._turn = asyncio.Semaphore(1)
 
     async def accept(
@@ -150,10 +152,12 @@ class Imports:
         return replace(self._written(one), findings=findings), origin
 
     def _refuse_large(self, known: Known) -> None:
-        parameters, limit = plan(known.spec, known.facts).parameters, self._max_parameters
-        if parameters > limit:
-            message = f"the network needs {parameters} parameters; at most {limit} are allowed"
-            raise SpecRefused("network", message, TOO_LARGE, computed=parameters, limit=limit)
+        """Refuse what a run could not train either: it must be answered and scored."""
+        planned = plan(known.spec, known.facts)
+        rows = None if known.dataset is None else split_sizes(known.facts, known.spec.split)
+        refuse_size("parameters", planned.parameters, self._max_parameters)
+        num_bytes = answering_bytes(known.spec, planned, rows)
+        refuse_size("bytes of memory", num_bytes, self._max_memory_bytes)
 
     def _scaling(
         self, wanted: Wanted, known: Known, own: OwnWords | None

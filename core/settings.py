@@ -149,7 +149,7 @@ class Settings(BaseSettings):
         200_000_000, description="Largest network, in parameters, that is accepted."
     )
     max_memory_bytes: Count = Field(
-        8 * GIB, description="Largest estimate of a run's memory, in bytes, that is accepted."
+        8 * GIB, description="Largest estimate of a run's or an import's memory, in bytes."
     )
     control_body_bytes: Count = Field(MIB, description="Largest body of a control request.")
     prediction_body_bytes: Count = Field(32 * MIB, description="Largest body of a prediction.")

@@ -22,6 +22,7 @@ from model.spec import OverBatch, RunSpec, Sgd
 
 MEASURED_COPIES = 8  # of the parameters: before and after a step, gradients, points beside them
 MEASURED_VALUES = 4_096  # of one unit that are held at once, before and after a step
+COMPARED_BYTES = 8  # of one value, where two forms of a network are compared
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,23 @@ def estimate(spec: RunSpec, facts: Facts, plan: Plan, batches: Batches, rows: Si
         data=(facts.rows + rows.train) * row,
         measures=_measures(spec, plan, batches, rows, row) if spec.measures else 0,
     )
+
+
+def answering_bytes(spec: RunSpec, plan: Plan, rows: Sizes | None = None) -> int:
+    """The bytes of a network that answers and does not train, whoever trained it.
+
+    It is there as trained, folded, and in float64, in which the two are compared on the fewest
+    rows that pass at once.
+
+    Args:
+        rows: of the dataset that it is scored on when its statistics are made anew; None where
+            there is none.
+    """
+    item = item_bytes(spec)
+    scored = 0 if rows is None else scored_bytes(plan, item, _scored_at_once(spec, plan, rows))
+    compared = scored_bytes(plan, COMPARED_BYTES, LEAST_ROWS)
+    tensors = (plan.parameters + plan.buffers) * (2 * item + COMPARED_BYTES)
+    return tensors + max(scored, compared)
 
 
 def _scored_at_once(spec: RunSpec, plan: Plan, rows: Sizes) -> int:

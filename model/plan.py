@@ -22,7 +22,7 @@ from model.single_values import refuse_single_values
 from model.sizes import Plan, PlannedLayer, kept
 from model.spec import MAX_STEPS, GhostBatchNorm, Loss, RunSpec
 
-__all__ = ["Checked", "Limits", "Memory", "Plan", "PlannedLayer", "check", "plan"]
+__all__ = ["Checked", "Limits", "Memory", "Plan", "PlannedLayer", "check", "plan", "refuse_size"]
 
 TOO_LARGE = "MODEL_TOO_LARGE"
 MOST_EVALUATIONS = 100_000
@@ -92,7 +92,7 @@ def plan(spec: RunSpec, facts: Facts) -> Plan:
     if parameters == 0:
         raise SpecRefused("network", "no layer has a parameter: there is nothing to train")
     every = [inner for layer in layers for inner in layer.walk()]
-    _refuse_size("layers", len(every), MAX_LAYERS)
+    refuse_size("layers", len(every), MAX_LAYERS)
     return Plan(
         layers,
         parameters,
@@ -113,7 +113,7 @@ def check(spec: RunSpec, facts: Facts, limits: Limits) -> Checked:
         raise SpecRefused("select", "best needs split.validation above 0")
     planned = plan(spec, facts)
     refuse_rows(planned.layers, facts, spec.scaling)
-    _refuse_size("parameters", planned.parameters, limits.max_parameters)
+    refuse_size("parameters", planned.parameters, limits.max_parameters)
     rows = _rows(spec, facts)
     batches = lay_out(rows.train, spec.batch_size, spec.tail)
     steps = _steps(spec, batches)
@@ -121,7 +121,7 @@ def check(spec: RunSpec, facts: Facts, limits: Limits) -> Checked:
     _refuse_crowds(spec, batches, steps)
     refuse_unmeasurable(spec, planned, steps)
     memory = estimate(spec, facts, planned, batches, rows)
-    _refuse_size("bytes of memory", memory.total, limits.max_memory_bytes)
+    refuse_size("bytes of memory", memory.total, limits.max_memory_bytes)
     return Checked(
         spec=spec.model_copy(update={"loss": loss}),
         plan=planned,
@@ -198,7 +198,15 @@ def _refuse_crowds(spec: RunSpec, batches: Batches, steps: int) -> None:
             raise SpecRefused(path, message, times=times, steps=steps, limit=limit)
 
 
-def _refuse_size(what: str, computed: int, limit: int) -> None:
+def refuse_size(what: str, computed: int, limit: int) -> None:
+    """Refuse a network that needs more of something than is allowed.
+
+    Args:
+        what: with its unit, for the message: "bytes of memory".
+
+    Raises:
+        SpecRefused: `MODEL_TOO_LARGE`, with both numbers.
+    """
     if computed > limit:
         raise SpecRefused(
             "network",

@@ -225,6 +225,18 @@ INVALID = "CHECKPOINT_INVALID"
 NOTHING = f"ckpt_{'0' * 32}"
 SCALING = {"kind": "standard", "divisor": 1, "shift": [0] * 64, "scale": [1] * 64}
 WIDE = {"kind": "mlp", "hidden": [65_536, 65_536]}
+#: 4,096 channels of four million positions: 64 GiB a row, from a file of a hundred kilobytes.
+VAST = {
+    "kind": "layers",
+    "layers": [
+        {"kind": "conv2d", "out_channels": 4096, "kernel_size": 1},
+        {"kind": "norm"},
+        {"kind": "pool", "pool": "global_avg"},
+        {"kind": "flatten"},
+        {"kind": "linear"},
+    ],
+}
+IMAGE = {"input_shape": [1, 2048, 2048], "classes": ["a", "b"]}
 BAD: dict[str, tuple[dict[str, Any], int, str]] = {
     "no statistics": (form(changed(**{"1.running_var": None})), 422, "BN_STATS_MISSING"),
     "a tensor missing": (form(changed(**{"3.bias": None})), 422, "SHAPE_MISMATCH"),
@@ -244,6 +256,7 @@ BAD: dict[str, tuple[dict[str, Any], int, str]] = {
     "2 MB of about": (form(changed(), SPEC, b" " * 2_000_000), 413, "BODY_TOO_LARGE"),
     "an about that is no JSON": (form(changed(), SPEC, b"{"), 400, "MALFORMED_JSON"),
     "too large": (form(changed(), SPEC | {"network": WIDE}), 422, "MODEL_TOO_LARGE"),
+    "too large to answer": (form(changed(), {"network": VAST}, IMAGE), 422, "MODEL_TOO_LARGE"),
     "no such dataset": (form(changed(), SPEC | {"dataset": "x"}), 422, "DATASET_NOT_FOUND"),
     "frozen in nothing": (
         form(changed(), SPEC, {"frozen": {"from": NOTHING, "layers": ["1"]}}),
