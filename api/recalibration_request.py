@@ -106,6 +106,12 @@ class Wanted:
     facts: Facts  # of what the network was trained on
     hash: str  # what an idempotency key stands for
 
+    @property
+    def batch_rows(self) -> int:
+        """Rows of one batch at most; where nobody says, a worker takes as many as fit."""
+        default = self.spec.batch_size if self.request.method in BY_BATCH else 1
+        return self.request.batch_rows or default
+
     def operation(
         self, record: Checkpoint, dataset_id: str | None = None, rows_key: str | None = None
     ) -> NewOperation:

@@ -20,9 +20,12 @@ from core.errors import DatasetNotFound, StoreUnavailable
 from core.files import FileStore
 from core.idempotency import Idempotency
 from core.operations import Submitted
+from model.blocks import scored_bytes
 from model.data.dataset import Facts
 from model.data.split import split_sizes
 from model.errors import SpecRefused
+from model.memory import item_bytes
+from model.plan import plan
 
 
 async def decoded(services: Services, record: Checkpoint, body: bytes) -> Wanted:
@@ -51,8 +54,10 @@ async def submit(
     await services.admission.require_disk()
     await operations.refuse_taken(services, record, wanted.request.name)
     if wanted.rows is not None:
+        _refuse_hungry(services, wanted, len(wanted.rows))
         return await _submit_with(services, record, wanted, wanted.rows, asked)
     dataset = await _dataset(services, wanted)
+    _refuse_hungry(services, wanted, wanted.request.rows or dataset.facts.rows)
     new = wanted.operation(record, dataset_id=dataset.id)
     try:
         return await operations.submit(services, new, asked)
@@ -134,3 +139,18 @@ def _refuse_unfit(facts: Facts, wanted: Wanted, is_own: bool) -> None:
     if there < least:
         message = f"it has {there} rows to use; {wanted.request.method} needs {least}"
         raise Invalid(FieldError(path="dataset", message=message))
+
+
+def _refuse_hungry(services: Services, wanted: Wanted, rows: int) -> None:
+    """Refuse batches that would take more memory than a run may.
+
+    Args:
+        rows: all that are used, which no batch exceeds.
+    """
+    largest = min(wanted.batch_rows, rows)
+    planned = plan(wanted.spec, wanted.facts)
+    num_bytes = scored_bytes(planned, item_bytes(wanted.spec), largest)
+    limit = services.settings.max_memory_bytes
+    if num_bytes > limit:
+        message = f"a batch of {largest} rows takes {num_bytes} bytes; at most {limit} are allowed"
+        raise Invalid(FieldError(path="batch_rows", message=message))

@@ -120,6 +120,35 @@ def test_rows_of_another_dataset_of_the_same_shape_may_be_used(
     assert in_use.json()["reason"] == "DATASET_IN_USE"
 
 
+#: A million values a row, of which a few live at a time.
+WIDE = {
+    "kind": "layers",
+    "layers": [
+        {"kind": "conv2d", "out_channels": 8_192, "kernel_size": 1},
+        {"kind": "norm"},
+        {"kind": "pool", "pool": "global_avg"},
+        {"kind": "flatten"},
+        {"kind": "linear"},
+    ],
+}
+
+
+@pytest.mark.parametrize("method", ["precise", "pooled"])
+def test_batches_that_take_more_memory_than_a_run_may_are_refused(
+    client: httpx.Client, service: Any, npz: Any, method: str
+) -> None:
+    images = np.zeros((600, 1, 12, 12), np.uint8)
+    files = {"file": npz(inputs=images, targets=np.arange(600) % 2)}
+    name = client.post("/v1/datasets?name=wide&format=npz", files=files).json()["id"]
+    wide = service.train(norm="batch", dataset=name, batch_size=4, network=WIDE)["checkpoint"]
+    all_at_once = {"method": method, "batch_rows": 1_000_000}
+    for more in ({}, {"rows": images.reshape(600, 144).tolist()}):
+        answer = ask(client, wide, **all_at_once, **more)
+        assert (answer.status_code, answer.json()["errors"][0]["path"]) == (422, "batch_rows")
+    assert ask(client, wide, **all_at_once, rows=32).status_code == 202
+    assert ask(client, wide, method=method).status_code == 202
+
+
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown method": ({"method": "magic"}, "method"),
     "an unknown field": ({"labels": {}}, "labels"),
