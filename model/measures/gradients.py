@@ -12,7 +12,7 @@ logarithm, with a guide at 1e-3.
 Karpathy, makemore part 3: https://github.com/karpathy/nn-zero-to-hero
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import nan
 from typing import Any
@@ -21,9 +21,9 @@ import torch
 from torch import Tensor, nn
 
 from model import spec
-from model.measures.numbers import number
+from model.measures.numbers import layer_points, number
 from model.measures.probe import Block, Moment, Reading, Setting
-from model.measures.sites import weight_sites
+from model.measures.sites import Site, embedding_sites, weight_sites
 from model.measures.untouched import Again, untouched
 from model.plan import Checked
 from model.training.losses import LossFunction
@@ -33,6 +33,7 @@ from model.training.losses import LossFunction
 class LayerGradient:
     """One layer's weights, without its bias; NaN where a step or a deviation is missing."""
 
+    number: int | None  # among the layers with weights, from 1; None: an embedding
     name: str
     gradient_norm: float
     weight_norm: float
@@ -47,7 +48,7 @@ class Gradients:
 
     loss: float
     norm: float  # of all parameters together
-    layers: tuple[LayerGradient, ...]  # layers with weights, in network order
+    layers: tuple[LayerGradient, ...]  # layers with weights in network order, then embeddings
 
 
 def gradients_of(
@@ -66,7 +67,7 @@ def gradients_of(
         after: the same network after an optimizer step.
         again: puts the generators back before the rows pass.
     """
-    named = dict(network.named_parameters())
+    named: dict[str, Tensor] = dict(network.named_parameters())
     with untouched(network, again) as same_noise, torch.enable_grad():
         same_noise()
         value = loss(network(block.inputs), block.targets)
@@ -75,9 +76,9 @@ def gradients_of(
         name: torch.zeros_like(one) if slope is None else slope
         for (name, one), slope in zip(named.items(), found, strict=True)
     }
-    updates = {} if after is None else _updates(named, dict(after.named_parameters()))
-    names = [site.name for site in weight_sites(network)]
-    layers = [_layer(name, named, slopes, updates) for name in names]
+    sites = [*enumerate(weight_sites(network), 1), *((None, x) for x in embedding_sites(network))]
+    updates = {} if after is None else _updates([one for _, one in sites], network, after)
+    layers = [_layer(n, one.name, named, slopes, updates) for n, one in sites]
     return Gradients(float(value.detach()), _norm(list(slopes.values())), tuple(layers))
 
 
@@ -102,31 +103,38 @@ class GradientsProbe:
         found = gradients_of(
             before.network, before.batch, self.loss, after=after.network, again=before.again
         )
-        values = {"gradients.norm": found.norm}
-        for n, layer in enumerate(found.layers, 1):
-            values |= {
-                f"gradients.norm.{n}": layer.gradient_norm,
-                f"gradients.weight_norm.{n}": layer.weight_norm,
-                f"gradients.update_to_data.{n}": layer.update_to_data,
-            }
-        layers = [_json(n, layer) for n, layer in enumerate(found.layers, 1)]
+        points: dict[str, Callable[[LayerGradient], float]] = {
+            "norm": lambda one: one.gradient_norm,
+            "update_to_data": lambda one: one.update_to_data,
+            "weight_norm": lambda one: one.weight_norm,
+        }
+        numbered = [(one.number or f"embedding.{one.name}", one) for one in found.layers]
+        values = {"gradients.norm": found.norm} | layer_points("gradients", points, numbered)
+        layers = [_json(layer) for layer in found.layers]
         about = {"rows": len(before.batch.inputs), "lr": before.lr, "norm": number(found.norm)}
         return Reading(values, about | {"layers": layers})
 
 
-def _updates(before: dict[str, Tensor], after: dict[str, Tensor]) -> dict[str, Tensor]:
-    # Widened first: an update is often below what the difference of float32 numbers can hold.
+def _updates(sites: Sequence[Site], before: nn.Module, after: nn.Module) -> dict[str, Tensor]:
+    """What was added to each layer's weight."""
+    # Of two floats within a factor of 2 the difference is exact: small updates lose no digit.
+    keys = [f"{site.name}.weight" for site in sites]
     return {
-        name: after[name].detach().double() - one.detach().double() for name, one in before.items()
+        key: after.get_parameter(key).detach() - before.get_parameter(key).detach() for key in keys
     }
 
 
 def _layer(
-    name: str, named: dict[str, Tensor], slopes: dict[str, Tensor], updates: dict[str, Tensor]
+    n: int | None,
+    name: str,
+    named: dict[str, Tensor],
+    slopes: dict[str, Tensor],
+    updates: dict[str, Tensor],
 ) -> LayerGradient:
-    weight, slope = named[f"{name}.weight"].detach().double(), slopes[f"{name}.weight"].double()
+    weight, slope = named[f"{name}.weight"].detach(), slopes[f"{name}.weight"]
     update = updates.get(f"{name}.weight", torch.full_like(weight, nan))
     return LayerGradient(
+        n,
         name,
         gradient_norm=_norm([slope]),
         weight_norm=_norm([weight]),
@@ -142,10 +150,11 @@ def _ratio(of: Tensor, to: Tensor) -> float:
 
 def _norm(tensors: Sequence[Tensor]) -> float:
     """Euclidean norm of all of them as one vector, summed in float64."""
-    return float(torch.cat([one.detach().double().flatten() for one in tensors]).norm())
+    norms = [torch.linalg.vector_norm(one, dtype=torch.float64) for one in tensors]
+    return float(torch.stack(norms).norm())
 
 
-def _json(n: int, layer: LayerGradient) -> dict[str, Any]:
-    told: dict[str, Any] = {"layer": n, "name": layer.name}
-    ratios = {key: value for key, value in vars(layer).items() if key != "name"}
-    return told | {key: number(value) for key, value in ratios.items()}
+def _json(layer: LayerGradient) -> dict[str, Any]:
+    told: dict[str, Any] = {"layer": layer.number, "name": layer.name}
+    found = {key: value for key, value in vars(layer).items() if key not in ("number", "name")}
+    return told | {key: number(value) for key, value in found.items()}

@@ -6,6 +6,7 @@ so on more rows it would be smaller, and not that of training.
 Karpathy, makemore part 3: https://github.com/karpathy/nn-zero-to-hero
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import nan
 from typing import Any
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from model import spec
-from model.measures.numbers import number, numbers
+from model.measures.numbers import layer_points, number, numbers
 from model.measures.probe import Block, Moment, Reading, Setting
 from model.measures.sites import Site, activation_sites, watched
 from model.measures.untouched import Again, untouched
@@ -42,14 +43,15 @@ class Histogram:
         Where all are equal, the bins reach half a unit to both sides.
         """
         x = values.detach().double().cpu().flatten()
-        finite = x[x.isfinite()]
-        centered = x - x.mean()
-        variance = centered.square().mean()
+        mean = x.mean()
+        squares = (x - mean).square()
+        variance = squares.mean()
+        finite = x if bool(variance.isfinite()) else x[x.isfinite()]
         return cls(
             *_binned(finite, bins),
-            mean=float(x.mean()),
+            mean=float(mean),
             sd=float(variance.sqrt()),
-            kurtosis=float((centered**4).mean() / variance**2 - 3),
+            kurtosis=float(squares.square().mean() / variance.square() - 3),
             not_finite=len(x) - len(finite),
         )
 
@@ -126,13 +128,12 @@ class HistogramsProbe:
     def look(self, at: Moment) -> Reading:
         """The histograms, and the deviation and kurtosis of each as points."""
         found = histograms_of(at.network, at.batch, self.loss, bins=self.bins, again=at.again)
-        values: dict[str, float] = {}
-        for n, one in enumerate(found, 1):
-            values |= {
-                f"histograms.activation_sd.{n}": one.activation.sd,
-                f"histograms.gradient_sd.{n}": one.gradient.sd,
-                f"histograms.gradient_kurtosis.{n}": one.gradient.kurtosis,
-            }
+        points: dict[str, Callable[[LayerHistograms], float]] = {
+            "activation_sd": lambda one: one.activation.sd,
+            "gradient_sd": lambda one: one.gradient.sd,
+            "gradient_kurtosis": lambda one: one.gradient.kurtosis,
+        }
+        values = layer_points("histograms", points, enumerate(found, 1))
         layers = [_json(n, one) for n, one in enumerate(found, 1)]
         return Reading(values, {"rows": len(at.batch.inputs), "layers": layers})
 
@@ -145,7 +146,7 @@ def _binned(finite: Tensor, bins: int) -> tuple[Tensor, Tensor]:
     """Edges and density of float64 values on the CPU."""
     if not len(finite):
         return torch.full((bins + 1,), nan).double(), torch.full((bins,), nan).double()
-    low, high = float(finite.min()), float(finite.max())
+    low, high = (float(end) for end in finite.aminmax())
     if low == high:
         half = max(0.5, abs(low) * 1e-6)
         low, high = low - half, high + half

@@ -1,20 +1,21 @@
 """Internal covariate shift as the post defines it: how a layer's input moves in one step.
 
-The input of each layer with weights is taken on the same rows before and after an optimizer
-step. Per unit, with a before and b after, SDs over n:
+The input of each linear layer and convolution is taken on the same rows before and after an
+optimizer step. Per unit, with a before and b after, SDs over n:
 
     mean shift       |mean(b) - mean(a)| / SD(a)
     log SD ratio     ln(SD(b) / SD(a))
     Wasserstein      mean_i |sort(b)_i - sort(a)_i| / SD(a)
 
 The last is the 1-Wasserstein distance of the two samples, exact: in one dimension equal samples
-are matched in order. Noise that a norm adds is drawn anew after the step, as in training, and so
-counts as shift.
+are matched in order. A unit that does not move has a shift of 0; one that did not vary before,
+and moved, has no SD to tell it in. Noise that a norm adds is drawn anew after the step, as in
+training, and so counts as shift.
 
 Section "What is ICS?" of https://github.com/Iancheung228 (BatchNorm, 2024-04-01).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
 from typing import Any
@@ -23,19 +24,19 @@ import torch
 from torch import Tensor, nn
 
 from model import spec
-from model.measures.numbers import number
+from model.measures.numbers import layer_points, number
 from model.measures.probe import MOST_ROWS, Block, Moment, Reading, Setting
 from model.measures.sites import Site, watched, weight_sites
 from model.measures.untouched import Again, device_of, seeded, untouched
-from model.measures.values import count_rows, leading, sorted_values, unit_values
+from model.measures.values import by_unit, count_rows, leading, some_positions, sorted_values
 from model.plan import Checked
 
-_Inputs = Mapping[str, Tensor]  # by layer, (U, M)
+_Inputs = Mapping[str, Sequence[Tensor]]  # by layer and block, (n, U, P)
 
 
 @dataclass(frozen=True)
 class LayerShift:
-    """The shift of one layer's input; a unit that did not vary before has none: NaN.
+    """The shift of one layer's input.
 
     Shape letters: U units or channels of the input.
     """
@@ -44,17 +45,17 @@ class LayerShift:
     mean: Tensor  # (U,) float64, SDs, at least 0
     log_sd: Tensor  # (U,) float64
     wasserstein: Tensor  # (U,) float64, SDs, at least 0
-    constant: Tensor  # (U,) bool: did not vary before
+    has_scale: Tensor  # (U,) bool: varied before, or has not moved; the shift of others is NaN
 
     def median(self, what: Tensor) -> float:
-        """Median of the absolute values over the units that varied."""
-        varied = what[~self.constant].abs()
-        return float(varied.quantile(0.5)) if len(varied) else nan
+        """Median of the absolute values over the units with a scale; NaN without any."""
+        told = what[self.has_scale].abs()
+        return float(told.quantile(0.5)) if len(told) else nan
 
     def worst(self, what: Tensor) -> float:
-        """Largest absolute value over the units that varied."""
-        varied = what[~self.constant].abs()
-        return float(varied.max()) if len(varied) else nan
+        """Largest absolute value over the units with a scale; NaN without any."""
+        told = what[self.has_scale].abs()
+        return float(told.max()) if len(told) else nan
 
 
 @torch.no_grad()
@@ -68,8 +69,7 @@ def input_shift_of(
     """How far the input of each layer with weights moved from one network to the other.
 
     The networks are run in the modes in which they are, and left as they are. A layer that is
-    fed with the rows themselves has a shift of 0; an embedding, whose input are indices, is
-    left out.
+    fed with the rows themselves has a shift of 0.
 
     Args:
         before, after: of one architecture.
@@ -104,49 +104,57 @@ class InputShiftProbe:
         rows = leading(before.rows, MOST_ROWS)
         both = (before.again, after.again)
         shifts = input_shift_of(before.network, after.network, rows, again=both)
-        numbered = list(enumerate(shifts, 1))
-        values: dict[str, float] = {}
-        for n, shift in numbered:
-            values |= {
-                f"input_shift.mean.{n}": shift.median(shift.mean),
-                f"input_shift.log_sd.{n}": shift.median(shift.log_sd),
-                f"input_shift.wasserstein.{n}": shift.median(shift.wasserstein),
-                f"input_shift.wasserstein_worst.{n}": shift.worst(shift.wasserstein),
-            }
-        layers = [_json(n, shift) for n, shift in numbered]
+        points: dict[str, Callable[[LayerShift], float]] = {
+            "wasserstein": lambda one: one.median(one.wasserstein),
+            "mean": lambda one: one.median(one.mean),
+            "log_sd": lambda one: one.median(one.log_sd),
+            "wasserstein_worst": lambda one: one.worst(one.wasserstein),
+        }
+        values = layer_points("input_shift", points, enumerate(shifts, 1))
+        layers = [_json(n, shift) for n, shift in enumerate(shifts, 1)]
         return Reading(values, {"rows": count_rows(rows), "layers": layers})
 
 
 def _inputs(network: nn.Module, blocks: Sequence[Block], again: Again) -> _Inputs:
-    sites = [one for one in weight_sites(network) if not isinstance(one.module, nn.Embedding)]
+    sites = weight_sites(network)
     found: dict[str, list[Tensor]] = {site.name: [] for site in sites}
     rows = count_rows(blocks)
 
     def note(site: Site, x: Tensor, _: Tensor) -> None:
-        found[site.name].append(unit_values(x, rows).cpu())
+        found[site.name].append(some_positions(x, rows).cpu())
 
     with untouched(network, again) as same_noise, watched(sites, note):
         same_noise()
         for block in blocks:
             network(block.inputs)
-    return {name: torch.cat(parts, 1) for name, parts in found.items()}
+    return found
 
 
-def _shift(name: str, before: Tensor, after: Tensor) -> LayerShift:
-    a, b = before.double(), after.double()
-    sd = a.std(1, correction=0)
-    constant = sd == 0
-    if torch.equal(a, b):  # nothing to sort; a layer that the rows themselves enter
-        still = torch.zeros_like(sd).where(~constant, nan)
-        return LayerShift(name, still, still, still, constant)
-    apart = (sorted_values(after).double() - sorted_values(before).double()).abs().mean(1)
+def _shift(name: str, before: Sequence[Tensor], after: Sequence[Tensor]) -> LayerShift:
+    units = before[0].shape[1]
+    zeros = torch.zeros(units, dtype=torch.float64)
+    if all(map(torch.equal, before, after)):  # as where the rows themselves enter: no sorting
+        return LayerShift(name, zeros, zeros, zeros, torch.ones(units, dtype=torch.bool))
+    a, b = (sorted_values(by_unit(values)).double() for values in (before, after))
+    apart = (b - a).abs().mean(1)
+    means, deviations = (a.mean(1), b.mean(1)), (_deviation(a), _deviation(b))
+    moves, sd = apart != 0, deviations[0]
+
+    def told(values: Tensor) -> Tensor:
+        return values.where(moves, zeros).where(~moves | (sd != 0), nan)
+
     return LayerShift(
         name,
-        ((b.mean(1) - a.mean(1)).abs() / sd).where(~constant, nan),
-        (b.std(1, correction=0) / sd).log().where(~constant, nan),
-        (apart / sd).where(~constant, nan),
-        constant,
+        told((means[1] - means[0]).abs() / sd),
+        told((deviations[1] / sd).log()),
+        told(apart / sd),
+        ~moves | (sd != 0),
     )
+
+
+def _deviation(values: Tensor) -> Tensor:
+    """Over n, of each row."""
+    return (values - values.mean(1, keepdim=True)).square().mean(1).sqrt()
 
 
 def _json(n: int, shift: LayerShift) -> dict[str, Any]:
@@ -154,7 +162,7 @@ def _json(n: int, shift: LayerShift) -> dict[str, Any]:
         "layer": n,
         "name": shift.name,
         "units": len(shift.mean),
-        "constant_units": int(shift.constant.sum()),
+        "units_without_scale": int((~shift.has_scale).sum()),
     }
     kinds = {"mean": shift.mean, "log_sd": shift.log_sd, "wasserstein": shift.wasserstein}
     for kind, what in kinds.items():

@@ -4,7 +4,7 @@ Deviations are over n. The input is what the activation itself gets: behind a no
 gain and bias. A channel's values are those of all rows and positions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from model import spec
-from model.measures.numbers import unit_lists
+from model.measures.numbers import layer_points, unit_lists
 from model.measures.probe import MOST_ROWS, Block, Moment, Reading, Setting
 from model.measures.sites import Site, activation_sites, watched
 from model.measures.untouched import Again, untouched
@@ -73,11 +73,13 @@ class MomentsProbe:
     def look(self, at: Moment) -> Reading:
         """Every unit's moments, and as points the median over units of |mean| and deviation."""
         found = moments_of(at.network, at.rows, again=at.again)
-        values: dict[str, float] = {}
-        for n, one in enumerate(found, 1):
-            for side, moments in (("input", one.before), ("output", one.after)):
-                values[f"moments.{side}_mean.{n}"] = _median(moments.mean.abs())
-                values[f"moments.{side}_sd.{n}"] = _median(_deviation(moments))
+        points: dict[str, Callable[[LayerMoments], float]] = {
+            "input_mean": lambda one: _median(one.before.mean.abs()),
+            "input_sd": lambda one: _median(_deviation(one.before)),
+            "output_mean": lambda one: _median(one.after.mean.abs()),
+            "output_sd": lambda one: _median(_deviation(one.after)),
+        }
+        values = layer_points("moments", points, enumerate(found, 1))
         layers = [_json(n, one, len(found)) for n, one in enumerate(found, 1)]
         return Reading(values, {"rows": count_rows(at.rows), "layers": layers})
 

@@ -1,14 +1,15 @@
 """Numbers of a measure as JSON can hold them: short, few, and null where they are not finite."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import isfinite
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
 from model.measures.values import evenly
 
 DIGITS = 6  # significant ones that are written
+Layer = TypeVar("Layer")
 MOST_NUMBERS = 18_000  # in lists of one probe: at 14 bytes they fit what is kept of it
 
 
@@ -21,6 +22,26 @@ def number(value: float | Tensor) -> float | None:
 def numbers(values: Tensor) -> list[float | None]:
     """Each number of a vector, as `number` gives it."""
     return [number(value) for value in values.tolist()]
+
+
+def layer_points(
+    measure: str,
+    kinds: Mapping[str, Callable[[Layer], float | None]],
+    numbered: Iterable[tuple[int | str, Layer]],
+) -> dict[str, float]:
+    """Metric points `measure.kind.number`, all layers of one kind before the next kind.
+
+    Of a very deep network not all are kept: so it is the last kinds that are cut.
+
+    Args:
+        kinds: what is told of each layer; None: nothing.
+        numbered: layers with their numbers, from 1.
+    """
+    layers = list(numbered)
+    found = {
+        f"{measure}.{kind}.{n}": told(layer) for kind, told in kinds.items() for n, layer in layers
+    }
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def unit_lists(

@@ -19,7 +19,7 @@ from model.measures.numbers import unit_lists
 from model.measures.probe import MOST_ROWS, Block, Moment, Reading, Setting
 from model.measures.sites import Site, activation_sites, watched
 from model.measures.untouched import Again, untouched
-from model.measures.values import count_rows, sorted_values, unit_values
+from model.measures.values import by_unit, count_rows, some_positions, sorted_values
 from model.plan import Checked
 
 LEVELS = {"p15": 0.15, "p50": 0.50, "p85": 0.85}
@@ -61,14 +61,14 @@ def percentiles_of(
     rows = count_rows(blocks)
 
     def note(site: Site, x: Tensor, _: Tensor) -> None:
-        found[site.name].append(unit_values(x, rows))
+        found[site.name].append(some_positions(x, rows))
 
     with untouched(network, again) as same_noise, watched([site for _, site in chosen], note):
         same_noise()
         for block in blocks:
             network(block.inputs)
     return tuple(
-        LayerPercentiles(n, site, _levels(torch.cat(found[site.name], 1))) for n, site in chosen
+        LayerPercentiles(n, site, _levels(by_unit(found[site.name]))) for n, site in chosen
     )
 
 

@@ -50,7 +50,10 @@ def generators_kept(device: torch.device) -> Iterator[None]:
 
 
 def seed_noise(step: int, device: torch.device) -> None:
-    """Not `torch.manual_seed`, which takes 5 ms for devices that nobody uses."""
+    """Put the global generators to where noise at a step is drawn from.
+
+    Not `torch.manual_seed`, which takes 5 ms for devices that nobody uses.
+    """
     torch.default_generator.manual_seed(step)
     if device.type == "cuda":
         torch.cuda.manual_seed(step)

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from model.networks.build import ACTIVATIONS
 
 _KINDS = {type(make()): kind for kind, make in ACTIVATIONS.items()}
-_WEIGHTED = (nn.Linear, nn.Conv2d, nn.Embedding)
 
 
 @dataclass(frozen=True)
@@ -40,9 +39,16 @@ def activation_sites(network: nn.Module) -> tuple[Site, ...]:
 
 
 def weight_sites(network: nn.Module) -> tuple[Site, ...]:
-    """Every layer with a weight matrix or kernels: linear, convolution, embedding; no norms."""
+    """Every linear layer and convolution: what a spec counts as layers with weights."""
     found = network.named_modules()
-    return tuple(Site(name, module) for name, module in found if isinstance(module, _WEIGHTED))
+    kinds = nn.Linear | nn.Conv2d
+    return tuple(Site(name, module) for name, module in found if isinstance(module, kinds))
+
+
+def embedding_sites(network: nn.Module) -> tuple[Site, ...]:
+    """Every embedding: it has a matrix, and is not counted with the layers that sum over one."""
+    found = network.named_modules()
+    return tuple(Site(name, module) for name, module in found if isinstance(module, nn.Embedding))
 
 
 def source_of(network: nn.Module, activation: Site) -> Site | None:

@@ -21,21 +21,28 @@ def evenly(count: int, most: int) -> list[int]:
     return [index * count // most for index in range(most)]
 
 
-def unit_values(x: Tensor, rows: int) -> Tensor:
-    """One block's values unit by unit, (U, M): of images, every row at some positions.
+def some_positions(x: Tensor, rows: int) -> Tensor:
+    """One block's values, (n, U, P): every row at some positions, where it has any.
 
     A unit with one value a row keeps them all. Where a row has many positions, as many evenly
     spread ones are taken as give a unit about 4,096 values over all rows, and at least one.
 
     Shape:
-        x: (n, U) or (n, U, *).
+        x: (n, U) or (n, U, *); shares its memory where nothing is left out.
 
     Args:
         rows: of all blocks together.
     """
-    flat = x.detach().flatten(2) if x.dim() > 2 else x.detach()[:, :, None]
+    if x.dim() == 2:
+        return x.detach()[:, :, None]
+    flat = x.detach().flatten(2)
     positions = evenly(flat.shape[2], max(1, MOST_VALUES // rows))
-    return flat[:, :, positions].transpose(0, 1).flatten(1)
+    return flat if len(positions) == flat.shape[2] else flat[:, :, positions]
+
+
+def by_unit(parts: Sequence[Tensor]) -> Tensor:
+    """All values of each unit, (U, M), from blocks as `some_positions` gives them."""
+    return torch.cat([part.transpose(0, 1).flatten(1) for part in parts], 1)
 
 
 def sorted_values(values: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 import copy
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -116,6 +117,24 @@ def test_a_probe_reads_every_layer_of_a_step(make_step):
         found.layers[0].weight_norm, rel=1e-5
     )
     assert read.data["rows"] == 32
+
+
+def test_embeddings_follow_the_numbered_layers_and_have_none(make_moment):
+    layers = [
+        {"kind": "embedding", "num_embeddings": 9, "embedding_dim": 3},
+        {"kind": "flatten"},
+        {"kind": "linear"},
+    ]
+    at, setting = make_moment(layers, 40, scaling="none")
+    rows = torch.arange(32 * 4).view(32, 4).remainder(9).double()
+    at = replace(at, batch=replace(at.batch, inputs=rows))
+
+    read = probe(ASKED, setting).compare(at, at)
+
+    assert [(one["layer"], one["name"]) for one in read.data["layers"]] == [(1, "2"), (None, "0")]
+    weight = at.network[0].weight.detach()
+    assert read.values["gradients.weight_norm.embedding.0"] == pytest.approx(weight.norm().item())
+    assert read.values["gradients.norm.embedding.0"] > 0
 
 
 def test_an_update_of_nothing_is_zero(make_moment):

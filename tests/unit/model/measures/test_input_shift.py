@@ -109,14 +109,23 @@ def test_blocks_of_any_size_give_the_same():
         torch.testing.assert_close(getattr(whole, name), getattr(parts, name))
 
 
-def test_a_unit_that_did_not_vary_has_no_shift_and_is_counted():
+def test_a_unit_that_moved_and_had_not_varied_has_no_scale_for_its_shift():
     _, found = shift_of(scaled([0.0, 1.0], [2.0, 0.0]), scaled([1.0, 1.0], [2.0, 1.0]), draw(50, 2))
 
-    assert found.constant.tolist() == [True, False]
+    assert found.has_scale.tolist() == [False, True]
     assert math.isnan(found.wasserstein[0])
     assert found.median(found.wasserstein) == found.worst(found.wasserstein) > 0
-    _, still = shift_of(scaled([0.0], [2.0]), scaled([0.0], [2.0]), draw(50, 1))
-    assert math.isnan(still.median(still.mean))
+    _, alone = shift_of(scaled([0.0], [2.0]), scaled([0.0], [3.0]), draw(50, 1))
+    assert math.isnan(alone.median(alone.mean))
+    assert math.isnan(alone.worst(alone.mean))
+
+
+def test_a_unit_that_neither_varied_nor_moved_has_not_shifted():
+    _, found = shift_of(scaled([0.0, 1.0], [2.0, 0.0]), scaled([0.0, 1.0], [2.0, 1.0]), draw(50, 2))
+
+    assert found.has_scale.all()
+    assert found.mean[0] == found.log_sd[0] == found.wasserstein[0] == 0
+    assert found.mean[1] > 0
 
 
 def test_an_input_that_stops_varying_has_shrunk_without_end():

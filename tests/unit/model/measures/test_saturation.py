@@ -53,6 +53,26 @@ def test_the_share_of_normal_inputs_of_sigmoid_and_relu_is_that_of_the_closed_fo
     assert relu.saturated == 0.5
 
 
+POST = {"kind": "mlp", "hidden": [100], "activation": "tanh", "bias": False}
+NORM = {"kind": "batch", "running": "deviation", "normalize": "unbiased"}
+
+
+@pytest.mark.parametrize(
+    ("fan_in", "norm", "share", "within"),
+    [(500, "none", 0.906, 0.01), (30, "none", 0.629, 0.02), (500, NORM, 0.0081, 0.001)],
+)
+def test_the_post_s_network_is_as_saturated_as_normal_inputs_say(
+    fan_in, norm, share, within, make_network, make_blocks
+):
+    """Its weights are plain N(0, 1), so what enters tanh has the deviation sqrt(fan-in), or 1."""
+    network = make_network(POST, (fan_in,), norm=norm, init={"kind": "normal"})
+
+    found = saturation_of(network, make_blocks((fan_in,), [1000, 1000], outputs=2))
+
+    assert found.saturated == pytest.approx(share, abs=within)
+    assert not found.layers[0].flat_units.any()
+
+
 def test_blocks_of_any_size_count_the_same():
     network = scaled([1.0, 3.0], nn.Tanh())
     x = normals(1001)

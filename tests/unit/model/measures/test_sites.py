@@ -2,7 +2,13 @@ import pytest
 import torch
 from torch import nn
 
-from model.measures.sites import activation_sites, source_of, watched, weight_sites
+from model.measures.sites import (
+    activation_sites,
+    embedding_sites,
+    source_of,
+    watched,
+    weight_sites,
+)
 
 RESIDUAL = [
     {"kind": "activation", "activation": "gelu"},
@@ -43,10 +49,12 @@ def test_layers_with_weights_are_those_with_a_matrix_and_no_norm(network):
     assert all(f"{site.name}.weight" in network.state_dict() for site in found)
 
 
-def test_convolutions_and_embeddings_have_weights():
+def test_embeddings_are_apart_from_the_layers_with_weights():
     network = nn.Sequential(nn.Embedding(5, 4), nn.Unflatten(1, (1, 1)), nn.Conv2d(1, 2, 1))
 
-    assert [site.kind for site in weight_sites(network)] == ["embedding", "conv2d"]
+    assert [site.name for site in weight_sites(network)] == ["2"]
+    assert [site.name for site in embedding_sites(network)] == ["0"]
+    assert embedding_sites(network)[0].kind == "embedding"
 
 
 def test_layers_are_counted_as_the_plan_counts_them(network, make_checked):

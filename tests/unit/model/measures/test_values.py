@@ -3,9 +3,16 @@ import math
 import pytest
 import torch
 
-from model.measures.numbers import number, numbers, unit_lists
+from model.measures.numbers import layer_points, number, numbers, unit_lists
 from model.measures.probe import Block
-from model.measures.values import count_rows, evenly, leading, sorted_values, unit_values
+from model.measures.values import (
+    by_unit,
+    count_rows,
+    evenly,
+    leading,
+    some_positions,
+    sorted_values,
+)
 
 
 @pytest.mark.parametrize(
@@ -19,21 +26,22 @@ def test_indices_are_evenly_spread_from_the_first_on(count, most, expected):
 def test_values_are_laid_out_unit_by_unit():
     x = torch.arange(24).view(2, 3, 2, 2)
 
-    assert unit_values(x, 2).tolist() == [
+    assert by_unit([some_positions(x, 2)]).tolist() == [
         [0, 1, 2, 3, 12, 13, 14, 15],
         [4, 5, 6, 7, 16, 17, 18, 19],
         [8, 9, 10, 11, 20, 21, 22, 23],
     ]
-    assert unit_values(torch.tensor([[1, 2], [3, 4]]), 2).tolist() == [[1, 3], [2, 4]]
+    rows = [some_positions(one, 3) for one in torch.tensor([[[1, 2], [3, 4]], [[5, 6], [7, 8]]])]
+    assert by_unit(rows).tolist() == [[1, 3, 5, 7], [2, 4, 6, 8]]
 
 
 def test_every_row_is_kept_and_of_many_positions_some():
     x = torch.zeros(10, 3, 100)
 
-    assert unit_values(x, 40).shape == (3, 1000)
-    assert unit_values(x, 500).shape == (3, 10 * 8)
-    assert unit_values(x, 100_000).shape == (3, 10)
-    assert unit_values(torch.zeros(10, 3), 100_000).shape == (3, 10)
+    assert some_positions(x, 40).shape == (10, 3, 100)
+    assert some_positions(x, 500).shape == (10, 3, 8)
+    assert some_positions(x, 100_000).shape == (10, 3, 1)
+    assert some_positions(torch.zeros(10, 3), 100_000).shape == (10, 3, 1)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -76,6 +84,18 @@ def test_numbers_are_short_and_null_where_not_finite():
     assert numbers(values) == [0.1, 0.333333, None, None, None, 1e-30]
     assert number(torch.tensor(2.0)) == 2
     assert number(math.nan) is None
+
+
+def test_points_of_all_layers_of_a_kind_come_before_the_next_kind():
+    kinds = {"size": abs, "half": lambda one: one / 2 if one > 0 else None}
+
+    found = layer_points("measure", kinds, [(1, -4.0), (2, 6.0)])
+
+    assert list(found.items()) == [
+        ("measure.size.1", 4.0),
+        ("measure.size.2", 6.0),
+        ("measure.half.2", 3.0),
+    ]
 
 
 def test_all_units_are_told_of_where_they_fit_and_else_some():
