@@ -16,13 +16,23 @@ def refuse_single_values(spec: RunSpec, planned: Plan, batches: Batches, steps: 
     Raises:
         SpecRefused: names what makes such a batch: its size, the tail, or the size of groups.
     """
-    norms = (layer for layer in planned.walk() if isinstance(layer.norm, OverBatch))
-    alone = next((layer.name for layer in norms if layer.positions == 1), None)
+    alone = _of_one_position(planned)
     if alone is None:
         return
     for path, message in _alone(spec, batches, steps, f"layer {alone} normalizes over"):
         where = {"layer": alone, "batch_size": spec.batch_size}
         raise SpecRefused(path, message, TAIL_OF_ONE, **where, **_groups(spec))
+
+
+def least_rows(planned: Plan) -> int:
+    """Rows of which every norm over the batch has two values per channel, and so a spread."""
+    return 1 if _of_one_position(planned) is None else 2
+
+
+def _of_one_position(planned: Plan) -> str | None:
+    """The first norm over the batch to which a row gives one value per channel."""
+    norms = (layer for layer in planned.walk() if isinstance(layer.norm, OverBatch))
+    return next((layer.name for layer in norms if layer.positions == 1), None)
 
 
 def _groups(spec: RunSpec) -> dict[str, int]:

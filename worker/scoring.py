@@ -19,6 +19,7 @@ from model.data.dataset import Facts
 from model.findings import Finding
 from model.memory import item_bytes
 from model.plan import plan
+from model.single_values import least_rows
 from model.spec import RunSpec
 from model.statistics import gap, history
 from model.statistics.chunks import choose_rows, chunks
@@ -55,7 +56,9 @@ class Scoring:
         assert spec.loss is not None
         self._spec, self._arrays, self._moved = spec, arrays, moved
         self._loss = spec.loss.kind
-        self._chunk_rows = chunk_rows(plan(spec, facts), item_bytes(spec))
+        planned = plan(spec, facts)
+        self._chunk_rows = chunk_rows(planned, item_bytes(spec))
+        self._least_rows = least_rows(planned)  # that have statistics of their own
 
     def calibrated(self, tensors: Mapping[str, Tensor], about: About) -> About:
         """What a checkpoint says of itself, with the thresholds of drift on these tensors."""
@@ -76,8 +79,9 @@ class Scoring:
         metrics = self._held_out(loaded)
         found = self._gap(loaded)
         rows = self._training_rows()
-        population = history.statistics_of(loaded.network, _inputs(rows, self._chunk_rows))
-        batch = history.statistics_of(loaded.network, (rows[: self._spec.batch_size],))
+        population = history.statistics_of(loaded.network, self._batches(rows, self._chunk_rows))
+        first = rows[: self._spec.batch_size]
+        batch = history.statistics_of(loaded.network, self._batches(first, len(first)))
         points = None if found is None else found.points
         known = loaded.about.evidence(gap_points=points, population=population)
         told = history.point(loaded.network, batch, population, len(rows), known)
@@ -117,7 +121,7 @@ class Scoring:
             self._parts()[-1][1],
             stream(self._spec.seed, "gap"),  # the same rows in the same order at every step
             chunk_rows=self._chunk_rows,
-            batch_size=self._spec.batch_size,
+            batch_size=size if (size := self._spec.batch_size) >= self._least_rows else None,
             attribute=attribute,
         )
 
@@ -134,6 +138,12 @@ class Scoring:
         rows = choose_rows(len(inputs), stream(self._spec.seed, "population"))
         return inputs[rows.to(inputs.device)].cpu()
 
+    def _batches(self, rows: Tensor, size: int) -> tuple[Tensor, ...]:
+        """Rows in chunks; none where they are too few, as those of an import may be."""
+        if len(rows) < self._least_rows:
+            return ()
+        return tuple(rows[chunk] for chunk in chunks(torch.arange(len(rows)), size))
+
     def _parts(self) -> list[tuple[str, Part]]:
         """The held-out rows; without any, the training rows under a name of their own.
 
@@ -144,10 +154,6 @@ class Scoring:
         return [(n, part.cpu()) for n, part in held_out if len(part)] or [
             ("train_in_eval_mode", arrays.train.cpu())
         ]
-
-
-def _inputs(rows: Tensor, size: int) -> tuple[Tensor, ...]:
-    return tuple(rows[chunk] for chunk in chunks(torch.arange(len(rows)), size))
 
 
 def _gap_findings(found: Gap | None) -> list[Finding]:

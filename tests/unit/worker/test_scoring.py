@@ -11,9 +11,10 @@ import torch
 from model.blocks import LIVE_TENSORS
 from model.checkpoint import About, Loaded, assembled
 from model.data.builtin import build
+from model.data.dataset import describe
 from model.plan import Limits, check
 from model.spec import RunSpec
-from model.training.arrays import Arrays, prepare
+from model.training.arrays import Arrays, Part, prepare
 from model.training.loop import Training
 from worker.scoring import MOST_ATTRIBUTED, Scoring
 
@@ -152,6 +153,46 @@ def test_without_held_out_rows_the_training_rows_are_scored_under_their_own_name
     metrics = scoring(loaded, arrays).score(loaded).metrics
     assert "train_in_eval_mode_accuracy" in metrics
     assert "test_accuracy" not in metrics
+
+
+@pytest.mark.parametrize("train_rows", [0, 1])
+def test_too_few_training_rows_leave_the_population_and_the_batch_unknown(train_rows: int) -> None:
+    """An import may say so: what it was trained on is not all here."""
+    loaded, arrays = trained()
+    few = Part(arrays.train.inputs[:train_rows], arrays.train.targets[:train_rows], None)
+    scored = scoring(loaded, replace(arrays, train=few)).score(loaded)
+    assert scored.metrics.keys() >= {"test_accuracy", "train_eval_gap", "train_eval_gap_batch"}
+    layer = scored.history["layers"][0]
+    assert (layer["mean"]["batch"], layer["mean"]["population"]) == (None, None)
+    assert [one["reason"] for one in scored.findings] == []
+
+
+def test_batches_of_one_row_have_no_statistics_where_a_row_is_one_value_of_a_channel() -> None:
+    loaded, arrays = trained()
+    loaded = replace(loaded, spec=loaded.spec.model_copy(update={"batch_size": 1}))
+    scored = scoring(loaded, arrays).score(loaded)
+    assert "train_eval_gap_batch" not in scored.metrics
+    assert "train_eval_gap" in scored.metrics
+    layer = scored.history["layers"][0]
+    assert layer["mean"]["batch"] is None
+    assert layer["mean"]["population"] is not None
+
+
+def test_batches_of_one_row_have_statistics_where_it_has_several_values_of_a_channel() -> None:
+    layers = [{"kind": "conv2d", "out_channels": 3, "kernel_size": 3}, {"kind": "norm"}]
+    layers += [{"kind": "pool", "pool": "global_avg"}, {"kind": "flatten"}, {"kind": "linear"}]
+    inputs = np.random.default_rng(0).integers(0, 256, (60, 1, 6, 6), np.uint8)
+    images = describe(inputs, np.arange(60) % 2, ("a", "b"))
+    body = {"dataset": "x", "network": {"kind": "layers", "layers": layers}, "norm": "batch"}
+    body |= {"batch_size": 1, "budget": {"steps": 20}}
+    checked = check(RunSpec.model_validate(body), images.facts, Limits(10**12, 10**15))
+    arrays = prepare(images, checked.spec, CPU)
+    end = list(Training(checked, arrays, CPU).run())[-1]
+    assert end.kept is not None
+    about = About(checked.spec, images.facts, arrays.scaling, 20, batches=20)
+    scored = scoring(one := assembled(end.kept.tensors, about), arrays).score(one)
+    assert "train_eval_gap_batch" in scored.metrics
+    assert scored.history["layers"][0]["mean"]["batch"] is not None
 
 
 def test_enough_rows_calibrate_windows_and_too_few_leave_the_reference_alone() -> None:
