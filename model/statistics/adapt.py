@@ -39,6 +39,8 @@ def adapted(network: nn.Module, batches: Batches, source_rows: float) -> dict[st
     share = _share(sum(len(batch) for batch in batches), source_rows)
 
     def mix(layer: BatchNorm, target: Moments) -> Statistics:
+        if share == 1:  # no part of the source, be it NaN
+            return Statistics(target.mean, target.variance(0))
         source = running_statistics(layer)
         return Statistics(
             source.mean.lerp(target.mean, share),

@@ -77,6 +77,21 @@ def test_it_is_the_paper_s_mixture_layer_by_layer(make, convention, source_rows,
         torch.testing.assert_close(found[name].variance, variance, rtol=1e-10, atol=0)
 
 
+@pytest.mark.parametrize("poison", [math.nan, math.inf])
+def test_a_source_that_weighs_nothing_is_forgotten_even_where_it_is_not_finite(make, poison):
+    network, rows = make()
+    sound = adapted(network, (rows,), 0)
+    for module in network.modules():
+        if isinstance(module, BatchNorm):
+            module.running_mean[1], module.running_var[2] = poison, poison
+
+    found = adapted(network, (rows,), 0)
+
+    for name, statistics in sound.items():
+        torch.testing.assert_close(found[name].mean, statistics.mean, rtol=0, atol=0)
+        torch.testing.assert_close(found[name].variance, statistics.variance, rtol=0, atol=0)
+
+
 def test_an_infinite_weight_of_the_source_is_no_adaptation(make):
     network, rows = make()
 
