@@ -72,7 +72,7 @@ class Operation:
         torch.set_num_threads(told.threads)
         self._device = open_device(told.device, told.visible_device)
         old = _load(told.checkpoint)
-        home = home_of(told.home, old, self._lifeline.moved)
+        home = home_of((told.home, told.rows_folder), old, self._lifeline.moved)
         makers: dict[str, Callable[[Loaded, Home | None], Made]] = {
             "recalibrate": self._recalibrate,
             "transplant": self._transplant,

@@ -1,6 +1,6 @@
 """Which rows an operation reads, and which ones it is scored on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,14 +39,19 @@ class Rows:
     labelled: Part | None  # at most 10,000 rows of another dataset with the same task
 
 
-def home_of(folder: str | None, loaded: Loaded, moved: Callable[[], None]) -> Home | None:
-    """A checkpoint's own dataset; None where it is gone, or another one has its name.
+def home_of(
+    folders: Iterable[str | None], loaded: Loaded, moved: Callable[[], None]
+) -> Home | None:
+    """A checkpoint's own dataset; None where it is gone, or others have its names.
 
     Args:
+        folders: where it may be: its rows tell, whatever they are called.
         moved: see `Scoring`.
     """
-    dataset = None if folder is None else load_dataset(Path(folder))
-    if dataset is None or dataset.facts.fingerprint != loaded.facts.fingerprint:
+    there = (load_dataset(Path(folder)) for folder in folders if folder is not None)
+    own = loaded.facts.fingerprint
+    dataset = next((one for one in there if one.facts.fingerprint == own), None)
+    if dataset is None:
         return None
     arrays = prepare(dataset, loaded.spec, CPU, loaded.scaling)
     return Home(dataset, arrays, Scoring(loaded.spec, dataset.facts, arrays, moved))

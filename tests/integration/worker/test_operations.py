@@ -11,12 +11,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from core import checkpoints, revisions
+from core import checkpoints, datasets, revisions
 from core.checkpoints import Checkpoint
+from core.datasets import NewDataset
+from core.ids import new_id
 from core.states import State
 from model.checkpoint import Loaded, load
 from model.data.builtin import build
+from model.data.dataset import Dataset, describe, save
 from model.data.split import rows as split_rows
+from model.spec import RunSpec
 from model.statistics.fingerprint import is_statistic
 from tests.workers import Service, opened_service, until
 from worker.services import Services
@@ -116,6 +120,37 @@ def test_rows_that_came_with_the_request_are_read_and_then_gone(
     found = state.state_dict()["1.running_mean"].double()
     torch.testing.assert_close(found, values.mean(0), rtol=0, atol=1e-4)
     assert key not in {file.key for file in steady.files.list("rows")}
+
+
+def stored(service: Service, name: str, rows: Dataset) -> str:
+    """Put a dataset into the store, and return its id."""
+    dataset_id = new_id("ds")
+    prefix = f"datasets/{dataset_id}"
+    folder = service.files.scratch() / dataset_id
+    folder.mkdir()
+    save(rows, folder)
+    size = sum((folder / file).stat().st_size for file in datasets.FILES)
+    for file in datasets.FILES:
+        service.files.put(folder / file, f"{prefix}/{file}")
+    new = NewDataset(dataset_id, name, "npz", rows.facts, prefix, size)
+    return service.database.write(lambda c: datasets.insert_one(c, new)).id
+
+
+def test_its_own_rows_are_known_also_where_they_came_back_under_another_id(
+    steady: Service,
+) -> None:
+    """Of them those that test stay unread, whatever the dataset is called."""
+    wine = build("wine")
+    first = stored(steady, "vintage", describe(wine.inputs, wine.targets, wine.facts.classes))
+    checkpoint = trained(steady, **LAGGING | {"dataset": first})
+    steady.database.write(lambda c: datasets.delete(c, first))
+    again = stored(steady, "vintage", describe(wine.inputs, wine.targets, wine.facts.classes))
+    operation = steady.until_operated(steady.operate("recalibrate", checkpoint.id, dataset=again))
+    result = operation.result
+    assert result is not None
+    train = split_rows(wine.facts, wine.targets, RunSpec.model_fields["split"].default).train
+    assert (result["rows"], result["training_rows"]) == (len(train), True)
+    assert result["before"]["test_accuracy"] == checkpoint.metrics["test_accuracy"]
 
 
 def test_earlier_statistics_on_final_weights_are_what_plain_torch_makes_of_them(
