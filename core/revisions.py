@@ -43,6 +43,7 @@ class NewRevision:
     metrics: dict[str, Any]  # scored in eval mode with these statistics
     made_by: dict[str, Any]  # method, rows fingerprint, seed, dataset …; JSON-ready
     findings: list[dict[str, Any]] | None = None  # about these statistics
+    history: dict[str, Any] | None = None  # as `NewCheckpoint` has it; no point of a run's history
     name: str | None = None  # None: the next free one of r1, r2, …
 
 

@@ -47,6 +47,7 @@ class Found:
 
     metrics: dict[str, float | None]
     findings: list[dict[str, Any]]
+    history: dict[str, Any] | None  # as `Scored` has it; None where no rows could tell
 
 
 def operate(assignment: OperationAssignment, channel: Channel, lifeline: Lifeline) -> None:
@@ -166,6 +167,7 @@ class Operation:
             "metrics": after.metrics,
             "made_by": dict(made.about.made_by or {}),
             "findings": after.findings,
+            "history": after.history,
             "name": self._assignment.params["name"],
         }
         result = scores | made.told | {"findings": after.findings}
@@ -223,6 +225,6 @@ def _calibrated(tensors: dict[str, Tensor], about: About, home: Home | None) -> 
 def _found(loaded: Loaded, home: Home | None, rows: Rows | None) -> Found:
     if home is None:
         told = diagnose(loaded.network, loaded.about.evidence(), "save")
-        return Found(scores(loaded, rows), [finding.to_json() for finding in told])
+        return Found(scores(loaded, rows), [finding.to_json() for finding in told], None)
     scored = home.scoring.score(loaded)
-    return Found(scored.metrics | scores(loaded, rows), scored.findings)
+    return Found(scored.metrics | scores(loaded, rows), scored.findings, scored.history)

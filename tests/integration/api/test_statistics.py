@@ -88,6 +88,18 @@ def test_the_gap_is_the_one_that_was_measured_with_rows(
     assert client.get(path(trained)).json()["train_eval_gap"] is None
 
 
+def test_a_revision_has_its_own_gap_and_no_point_of_the_run(
+    client: httpx.Client, service: Any, trained: dict[str, Any]
+) -> None:
+    layer = {"layer": "1", "points": 0.5, "loss": 0.25}
+    gap = {"rows": 359, "points": 0.5, "loss": 0.25, "p_value": 0.5, "layers": [layer]}
+    told = {"rows": 1438, "layers": [], "train_eval_gap": gap}
+    revision = service.add_revision(trained["checkpoint"], history=told)
+    url = f"/v1/checkpoints/{revision}/statistics"
+    assert client.get(url).json()["train_eval_gap"] == gap
+    assert client.get(f"{url}/history").json()["points"] == []
+
+
 def test_a_layer_that_is_not_there_is_named(client: httpx.Client, trained: dict[str, Any]) -> None:
     answer = client.get(path(trained), params={"layer": "nowhere"})
     assert answer.status_code == 422

@@ -63,6 +63,10 @@ def test_recalibration_makes_a_revision_with_the_population_of_the_training_rows
     assert (revision.revision_of, revision.name) == (lagging.id, "r1")
     assert (revision.key, revision.weights_hash) == (lagging.key, lagging.weights_hash)
     assert revision.metrics == result["after"]
+    assert revision.history is not None
+    gap = revision.history["train_eval_gap"]
+    assert gap["points"] == revision.metrics["train_eval_gap"]
+    assert [part["layer"] for part in gap["layers"]] == ["1"]
     assert result["before"]["test_accuracy"] == lagging.metrics["test_accuracy"]
     assert result["curve"][-1]["mean_error"] == 0
     assert result["rows"] == 1438
