@@ -7,14 +7,13 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from api.calibration_rows import calibration_rows
+from api.calibration_rows import MOST_ROWS, rows_if_there
 from api.stored import load
-from core import datasets
 from core.checkpoints import Checkpoint
 from core.database import Database
-from core.datasets import Dataset
 from core.files import FileStore
 from model.checkpoint import Loaded
+from model.errors import ExportRefused, InputRefused
 from model.export.exported import Exported
 from model.export.onnx_file import onnx
 from model.export.safetensors_file import safetensors_folded
@@ -39,13 +38,19 @@ class Exports:
         """Export a checkpoint.
 
         Raises:
-            ExportRefused: the form cannot hold the network, or answers too far from it.
-            DatasetNotFound: the rows to compare on are gone.
+            ExportRefused: the form cannot hold the network, or answers too far from it, or there
+                are no rows to compare them on.
             CheckpointRefused, FileMissing, StoreUnavailable: the file cannot be read.
         """
-        dataset = await self._database.aread(lambda c: datasets.get(c, record.spec["dataset"]))
         async with self._turn:
-            return await asyncio.to_thread(self._make, record, dataset, format)
+            return await asyncio.to_thread(self._make, record, format)
 
-    def _make(self, record: Checkpoint, dataset: Dataset, format: Format) -> Exported:
-        return _WRITERS[format](load(self._files, record), calibration_rows(self._files, dataset))
+    def _make(self, record: Checkpoint, format: Format) -> Exported:
+        rows = rows_if_there(self._database, self._files, record.spec["dataset"], MOST_ROWS)
+        if rows is None:
+            raise ExportRefused("there are no rows of its dataset to compare the two on")
+        try:
+            return _WRITERS[format](load(self._files, record), rows)
+        except InputRefused as error:
+            message = f"the rows of its dataset are not for this network: {error.message}"
+            raise ExportRefused(message, **error.metadata) from error

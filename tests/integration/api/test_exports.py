@@ -61,3 +61,29 @@ def test_a_form_that_is_not_written_is_refused_by_name(
     answer = client.get(f"/v1/checkpoints/{trained['checkpoint']}/export", params=query)
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["path"] == "format"
+
+
+def test_what_cannot_be_compared_is_not_sent(client: httpx.Client, service: Any, npz: Any) -> None:
+    body = npz(inputs=np.zeros((40, 3), np.float32), targets=np.arange(40) % 2)
+    made = client.post("/v1/datasets?name=leaving&format=npz", files={"file": body}).json()["id"]
+    run = service.train(norm="batch", dataset=made)
+    client.delete(f"/v1/datasets/{made}")
+    for format in ("onnx", "safetensors_folded"):
+        answer = exported(client, run, format)
+        assert (answer.status_code, answer.json()["reason"]) == (422, "EXPORT_REFUSED")
+        assert "no rows of its dataset to compare" in answer.json()["detail"]
+
+
+def test_rows_that_the_network_cannot_answer_are_no_fault_of_the_request(
+    client: httpx.Client, service: Any
+) -> None:
+    """An import may name a dataset and take rows of another shape."""
+    about = {"input_shape": [3], "outputs": 1}
+    spec = {"dataset": "digits", "network": {"kind": "mlp", "hidden": []}, "norm": "none"}
+    file = safetensors.torch.save({"0.weight": torch.ones(1, 3), "0.bias": torch.zeros(1)})
+    parts = {"file": file, "spec": json.dumps(spec).encode(), "about": json.dumps(about).encode()}
+    made = client.post("/v1/checkpoints", files=parts).json()["id"]
+    answer = exported(client, {"checkpoint": made}, "onnx")
+    assert (answer.status_code, answer.json()["reason"]) == (422, "EXPORT_REFUSED")
+    assert "expected rows of shape [3]" in answer.json()["detail"]
+    assert "errors" not in answer.json()
