@@ -104,11 +104,8 @@ class Imports:
                 idempotency.settle(connection, asked, made)
             return checkpoints.get(connection, made)
 
-        try:
-            return await self._database.awrite(work)
-        except BaseException:
-            await asyncio.to_thread(self._files.delete, new.key)
-            raise
+        # An error here leaves open whether that is recorded: the sweep takes what is not.
+        return await self._database.awrite(work)
 
     async def _known(self, wanted: Wanted) -> Known:
         frozen = await self._frozen(wanted)

@@ -16,7 +16,7 @@ from api.validation import FieldError
 from core import datasets, revisions
 from core.checkpoints import Checkpoint
 from core.datasets import Dataset
-from core.errors import DatasetNotFound, StoreUnavailable
+from core.errors import DatabaseUnavailable, DatasetNotFound, StoreUnavailable
 from core.files import FileStore
 from core.idempotency import Idempotency
 from core.operations import Submitted
@@ -78,6 +78,8 @@ async def _submit_with(
         await asyncio.to_thread(_put, services.files, rows, key)
         new = wanted.operation(record, rows_key=key)
         submitted = await operations.submit(services, new, asked)
+    except (DatabaseUnavailable, asyncio.CancelledError):
+        raise  # it may have been accepted: the sweep takes what nothing names
     except BaseException:
         await asyncio.to_thread(_delete, services.files, key)
         raise

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,31 @@ import httpx
 import numpy as np
 import pytest
 import torch
+from sqlalchemy import Connection
 from torch import nn
 
 from api.main import create_app
 from api.server import Server
 from api.stored import load
-from core import checkpoints, claims, datasets, revisions, runs
+from core import (
+    checkpoints,
+    claims,
+    datasets,
+    experiment_moves,
+    operation_claims,
+    operations,
+    revisions,
+    runs,
+)
 from core.checkpoints import Checkpoint, NewCheckpoint
-from core.claims import Owner
+from core.claims import Owner, Point, Report
 from core.database import Database
+from core.errors import DatabaseUnavailable
+from core.experiment_moves import NewReport
 from core.files import FileStore, open_store
 from core.ids import new_id
+from core.operations import Operation
+from core.queue import Hints
 from core.record import Run
 from core.revisions import NewRevision
 from core.settings import Settings
@@ -39,9 +54,15 @@ from model.plan import plan
 from model.spec import RunSpec
 from model.statistics.drift.calibration import calibration
 from model.training.arrays import prepare
+from worker.channel import Channel
+from worker.lease import Lifeline
+from worker.report_inputs import assign_report
+from worker.reporting import Reporting
 from worker.scoring import Scored, Scoring
+from worker.services import Services as WorkerServices
 
 SPEC: dict[str, Any] = {"dataset": "digits", "network": {"kind": "mlp", "hidden": [5]}}
+PAIR: dict[str, Any] = {"kind": "pair", "params": {"base": SPEC}, "seeds": [0, 1]}
 OWNER = Owner("worker-1", "host", "cpu")
 
 
@@ -91,6 +112,49 @@ class Service:
         new = replace(write_revision(self, record, shift), **more)
         return self.database.write(lambda c: revisions.insert_one(c, record.id, new)).id
 
+    def ask(self, **changes: Any) -> dict[str, Any]:
+        """The experiment that the service makes of a small pair."""
+        answer = httpx.post(f"{self.url}/v1/experiments", json=PAIR | changes, timeout=30)
+        assert answer.status_code == 202, answer.text
+        experiment: dict[str, Any] = answer.json()
+        return experiment
+
+    def end_runs(self, experiment: dict[str, Any]) -> None:
+        """Let every run of an experiment succeed, with a checkpoint and a point of a metric."""
+        for i, run in enumerate(experiment["runs"]):
+            epoch = self.claim(run["id"])
+            self.add_checkpoint(run["id"], epoch)
+            told = Report(1, points=[Point("test_accuracy", 1, 0.5 + 0.1 * (i % 2))])
+            self.database.write(
+                lambda c, run=run["id"], epoch=epoch, told=told: claims.report(c, run, epoch, told)
+            )
+            self.database.write(
+                lambda c, run=run["id"], epoch=epoch: claims.finish(
+                    c, run, epoch, Outcome.COMPLETED
+                )
+            )
+
+    def claim_report(self, experiment_id: str) -> Operation:
+        """Make a worker of ours the owner of the operation that makes a report."""
+        queued = self.database.read(lambda c: operations.of_experiments(c, [experiment_id]))
+        owned = self.database.write(
+            lambda c: operation_claims.claim(c, queued[experiment_id], OWNER, 3_600)
+        )
+        assert owned is not None
+        return owned
+
+    def report(self, experiment: dict[str, Any]) -> None:
+        """End an experiment with the report that a worker makes of its runs."""
+        self.end_runs(experiment)
+        owned = self.claim_report(experiment["id"])
+        told = NewReport(**report_of(self, owned))
+
+        def finish(c: Connection) -> None:
+            operation_claims.finish(c, owned.id, owned.epoch, {"experiment": experiment["id"]})
+            experiment_moves.reported(c, experiment["id"], told)
+
+        self.database.write(finish)
+
     def train(self, passes: int = 0, **changes: Any) -> dict[str, Any]:
         """A run that has succeeded, with one checkpoint; see `add_checkpoint`."""
         run_id = self.submit(**changes)["id"]
@@ -99,6 +163,21 @@ class Service:
         self.database.write(lambda c: claims.finish(c, run_id, epoch, Outcome.COMPLETED))
         run: dict[str, Any] = httpx.get(f"{self.url}/v1/runs/{run_id}").json()
         return run
+
+
+def report_of(service: Service, owned: Operation) -> dict[str, Any]:
+    """What the process of a worker writes and says of an experiment's report."""
+    hints = Hints(service.settings)
+    worker = WorkerServices(service.settings, service.database, service.files, hints)
+    here, there = Pipe()
+    with assign_report(worker, owned) as assignment, here, there:
+        channel = Channel(there)
+        Reporting(assignment, channel, Lifeline(channel, assignment.timing)).run()
+        while (message := Channel(here).receive())["kind"] != "done":
+            pass
+    hints.close()
+    told: dict[str, Any] = message["report"]
+    return told
 
 
 def write_checkpoint(
@@ -233,6 +312,27 @@ def scored(service: Service) -> dict[str, Any]:
     epoch = service.claim(run_id)
     made = [service.add_scored(run_id, epoch, step) for step in (1, 2, 3)]
     return {"id": run_id, "checkpoints": made}
+
+
+@pytest.fixture(scope="session")
+def reported(service: Service) -> dict[str, Any]:
+    """An experiment with its report."""
+    experiment = service.ask()
+    service.report(experiment)
+    told: dict[str, Any] = httpx.get(f"{service.url}/v1/experiments/{experiment['id']}").json()
+    return told
+
+
+@pytest.fixture
+def lost_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every commit stands, and the connection breaks before that is heard."""
+    real = Database.awrite
+
+    async def awrite(database: Database, work: Any, durable: bool = True) -> Any:
+        await real(database, work, durable)
+        raise DatabaseUnavailable()
+
+    monkeypatch.setattr(Database, "awrite", awrite)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from core import checkpoints
 from core.settings import Settings
 from model.data.builtin import build
 from model.data.dataset import Dataset
@@ -201,6 +202,17 @@ def test_a_repeated_import_gives_the_same_checkpoint_again(
     assert stored(service) == files
     other = client.post("/v1/checkpoints", files=form(network(1).state_dict()), headers=headers)
     assert (other.status_code, other.json()["reason"]) == (422, "IDEMPOTENCY_MISMATCH")
+
+
+@pytest.mark.usefixtures("lost_answers")
+def test_a_file_stays_where_it_may_have_been_recorded(
+    client: httpx.Client, service: Any, stored: Any
+) -> None:
+    answer = client.post("/v1/checkpoints", files=form(network(9).state_dict()))
+    assert answer.status_code == 503
+    newest = service.database.read(lambda c: checkpoints.page(c, limit=1)).data[0]
+    assert newest.run_id is None
+    assert newest.key in stored(service)
 
 
 def test_a_key_whose_import_was_bad_may_be_used_again(client: httpx.Client) -> None:

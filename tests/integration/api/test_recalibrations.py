@@ -85,6 +85,16 @@ def test_rows_that_are_sent_lie_in_the_store_as_they_were(
     np.testing.assert_array_equal(stored, np.float64(rows))
 
 
+@pytest.mark.usefixtures("lost_answers")
+def test_rows_stay_where_their_operation_may_have_been_accepted(
+    client: httpx.Client, service: Any, digits: str
+) -> None:
+    answer = ask(client, digits, rows=build("digits").inputs[:7].tolist())
+    assert answer.status_code == 503
+    newest = service.database.read(lambda c: operations.page(c, digits, limit=1)).data[0]
+    assert service.files.local(newest.params["rows_key"]).exists()
+
+
 def test_rows_of_images_may_come_flat(client: httpx.Client, service: Any, npz: Any) -> None:
     images = np.arange(20 * 6, dtype=np.uint8).reshape(20, 1, 2, 3)
     files = {"file": npz(inputs=images, targets=np.arange(20) % 2)}
