@@ -84,6 +84,7 @@ class OperationSupervisor(Supervision):
             self._let_go(_finish, self._operation.checkpoint_id, new, message["result"])
         except RevisionNameTaken as error:
             self._fail("user", error.reason, error.message)
+            delete_files(self._services, [new.statistics_key])
 
     def _on_failed(self, message: Message) -> None:
         self._fail(message["cause"], message["reason"], message["message"])

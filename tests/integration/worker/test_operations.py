@@ -210,6 +210,8 @@ def test_what_cannot_be_done_fails_with_its_reason_and_leaves_nothing(
     taken = steady.until_operated(steady.operate("recalibrate", lagging.id, name="taken"))
     assert taken.error is not None
     assert taken.error["reason"] == "REVISION_NAME_TAKEN"
+    files = [file.key for file in steady.files.list("revisions")]
+    assert not [key for key in files for one in (operation, taken) if one.id in key]
 
 
 def test_an_operation_whose_process_is_killed_is_done_once(steady: Service) -> None:
