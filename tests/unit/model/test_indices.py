@@ -31,6 +31,14 @@ def test_every_index_becomes_its_vector(checked):
     assert checked().sizes[0]["parameters"] == 270
 
 
+def test_the_network_of_three_characters_has_the_notebooks_parameters(make_spec, make_facts):
+    # Karpathy's makemore, part 3: 27 symbols, 10 values each, 200 units with batch norm.
+    hidden = {"kind": "linear", "out_features": 200, "bias": False}
+    behind = [FLATTEN, hidden, {"kind": "norm"}, {"kind": "activation"}, LINEAR]
+    spec = make_spec([EMBEDDING, *behind], norm="batch", scaling="none")
+    assert plan(spec, make_facts((3,), 27)).parameters == 12_097
+
+
 def test_rows_are_rearranged_before_they_are_looked_up(checked):
     before = [{"kind": "unflatten", "shape": [2, 4]}, {"kind": "columns", "first": 3}]
     shapes = [layer.output_shape for layer in checked(before, (8,)).plan.layers]
