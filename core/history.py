@@ -12,6 +12,7 @@ from core.checkpoints import Checkpoint
 from core.tables import checkpoints
 
 MAX_POINTS = 500
+MOST_LAYERS = 10_000  # of all points together: six megabytes as JSON
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def of_run(connection: Connection, run_id: str, max_points: int = MAX_POINTS) ->
     """The history of a run, its first and last point among those chosen.
 
     Args:
-        max_points: at least 2.
+        max_points: at least 2. Of a network with many norm layers there are fewer.
     """
     return _read(connection, checkpoints.c.run_id == run_id, max_points)
 
@@ -61,7 +62,9 @@ def until(connection: Connection, checkpoint: Checkpoint, max_points: int = MAX_
 def _read(connection: Connection, wanted: ColumnElement[bool], max_points: int) -> History:
     is_point = checkpoints.c.revision_of.is_(None) & checkpoints.c.history.is_not(null())
     wanted = wanted & is_point
-    of = connection.execute(select(func.count()).where(wanted)).scalar_one()
+    counts = select(func.count(), func.max(checkpoints.c.norm_layers)).where(wanted)
+    of, layers = connection.execute(counts).one()
+    max_points = max(2, min(max_points, MOST_LAYERS // max(1, layers or 0)))
     order = (checkpoints.c.step, checkpoints.c.id)
     place = (func.row_number().over(order_by=order) - 1).label("place")
     columns = (checkpoints.c.id, checkpoints.c.step, checkpoints.c.history, place)

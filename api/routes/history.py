@@ -1,5 +1,6 @@
 """Running statistics over the steps of a run, over HTTP: as numbers and as a figure."""
 
+import asyncio
 from typing import Any, Literal
 
 from fastapi import APIRouter, Response
@@ -85,7 +86,10 @@ class StatisticsHistory(Resource):
 
     object: Literal["statistics_history"] = "statistics_history"
     run: str | None = Field(description="The run; null for what was trained elsewhere.")
-    sampled: bool = Field(description=f"Whether points were left out, above {history.MAX_POINTS}.")
+    sampled: bool = Field(
+        description=f"Whether points were left out: above {history.MAX_POINTS} points, or "
+        f"{history.MOST_LAYERS} norm layers in all of them."
+    )
     of: int = Field(description="How many points there are.")
     points: list[HistoryPoint] = Field(description="By ascending step.")
 
@@ -134,7 +138,8 @@ async def _of_run(services: Services, run_id: str) -> StatisticsHistory:
         runs.get(connection, run_id)
         return history.of_run(connection, run_id)
 
-    return _resource(run_id, await services.database.aread(read))
+    found = await services.database.aread(read)
+    return await asyncio.to_thread(_resource, run_id, found)
 
 
 async def _of_checkpoint(services: Services, checkpoint_id: str) -> StatisticsHistory:
@@ -142,7 +147,8 @@ async def _of_checkpoint(services: Services, checkpoint_id: str) -> StatisticsHi
         record = checkpoints.get(connection, checkpoint_id)
         return record.run_id, history.until(connection, record)
 
-    return _resource(*await services.database.aread(read))
+    run_id, found = await services.database.aread(read)
+    return await asyncio.to_thread(_resource, run_id, found)
 
 
 def _resource(run_id: str | None, found: History) -> StatisticsHistory:

@@ -83,3 +83,18 @@ def test_too_many_points_are_chosen_evenly_with_the_first_and_the_last(
     gaps = [after - before for before, after in pairwise(steps)]
     assert max(gaps) - min(gaps) <= 1
     assert found.is_sampled is (most < count)
+
+
+def test_of_many_layers_fewer_points_are_told(
+    with_dataset: Database, claim: Claim, trained: Trained
+) -> None:
+    """What is told is bounded by its size, not by its points alone."""
+    run = claim()
+    layers = history.MOST_LAYERS // 4
+    for step in range(11):
+        trained(with_dataset, run, step=step, history=point(step), norm_layers=layers)
+    found = with_dataset.read(lambda c: history.of_run(c, run.id))
+    assert ([p.step for p in found.points], found.of) == ([0, 4, 7, 10], 11)
+    trained(with_dataset, run, step=11, history=point(11), norm_layers=100 * layers)
+    found = with_dataset.read(lambda c: history.of_run(c, run.id))
+    assert [p.step for p in found.points] == [0, 11]
