@@ -28,7 +28,7 @@ class Evidence:
     """Facts about a checkpoint; what is not known is not judged."""
 
     fingerprint: str | None = None  # of the running statistics, as it was recorded
-    batches: int | None = None  # that every layer should have counted: the optimizer steps
+    batches: int | None = None  # that every layer should have counted: steps, or ghost groups
     unknown_age: Collection[str] = ()  # layers whose counter was not in the file they came from
     initial_share: float | None = None  # of the first 0 and 1, where no counter tells it
     is_averaged: bool = False  # the weights are an average on which no statistics were measured

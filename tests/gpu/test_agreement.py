@@ -28,6 +28,9 @@ ARMS: list[dict[str, Any]] = [
     {"norm": "batch"},
     {"norm": "none", "optimizer": {"kind": "adam"}},
     {"norm": {"kind": "batch", "momentum": None}, "precision": "float64"},
+    {"norm": {"kind": "lp", "p": "inf"}, "precision": "float64"},
+    {"norm": {"kind": "ghost_batch", "group_size": 12}, "precision": "float64"},
+    {"norm": {"kind": "batch_renorm", "warmup_batches": 10}, "precision": "float64"},
 ]
 
 

@@ -15,9 +15,10 @@ from torch import nn
 from model.checkpoint import About, Loaded, load, write
 from model.data.builtin import build as build_dataset
 from model.data.dataset import Dataset, describe
-from model.errors import InputRefused
+from model.errors import InputRefused, StatisticsMissing
 from model.export.onnx_file import onnx
 from model.export.safetensors_file import safetensors_folded
+from model.importing import imported
 from model.networks.fold import fold
 from model.plan import Limits, check
 from model.predict import Predictor
@@ -378,6 +379,30 @@ def test_groups_of_a_batch_that_overflows_are_all_taken_back() -> None:
     assert end.kept.batches == (24 - 3) * 3
     assert end.kept.tensors["1.num_batches_tracked"] == (24 - 3) * 3
     assert all(torch.isfinite(tensor).all() for tensor in end.kept.tensors.values())
+
+
+def test_a_batch_norm_of_torch_is_imported_as_any_kind_that_shares_its_statistics() -> None:
+    theirs = nn.Sequential(
+        nn.Linear(64, 20), nn.BatchNorm1d(20), nn.Tanh(), nn.Linear(20, 12), nn.BatchNorm1d(12)
+    )
+    theirs.extend([nn.Tanh(), nn.Linear(12, 10)])
+    theirs(torch.randn(50, 64, generator=torch.Generator().manual_seed(0)))
+    for arm in ("noisy", "ghost", "renorm"):
+        made = imported(theirs.state_dict(), training(arm).spec, DIGITS.facts)
+        for name, tensor in theirs.state_dict().items():
+            assert torch.equal(made.tensors[name], tensor)
+
+
+def test_an_import_without_the_scale_of_an_lp_norm_is_refused_by_its_name(
+    by_arm: Callable[[str], tuple[Loaded, Arrays]],
+) -> None:
+    loaded, _ = by_arm("l1")
+    tensors = dict(loaded.network.state_dict())
+    again = imported(tensors, loaded.spec, loaded.facts, scaling=loaded.scaling)
+    assert again.report.filled == ()
+    del tensors["1.running_scale"]
+    with pytest.raises(StatisticsMissing, match=r"1\.running_scale"):
+        imported(tensors, loaded.spec, loaded.facts, scaling=loaded.scaling)
 
 
 def test_only_the_norms_that_average_a_variance_calibrate_drift_by_it() -> None:
