@@ -14,7 +14,7 @@ from sqlalchemy import Connection, delete, insert, select, tuple_, update
 from core.clock import lease_now
 from core.tables import drift_states, model_versions
 
-FORGET_SECONDS = 3600.0  # after the last word of a process
+FORGET_SECONDS = 300.0  # after the last word of a process, which has one a minute
 
 Key = tuple[str, int]  # name of a model and number of a version
 

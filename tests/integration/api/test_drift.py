@@ -16,6 +16,7 @@ from api.serving.windows import Windows
 from api.stored import load
 from core import checkpoints
 from core.database import Database
+from core.drift import FORGET_SECONDS
 from core.errors import DatabaseUnavailable
 from core.models import Version
 from core.settings import Settings
@@ -301,6 +302,11 @@ def test_a_process_that_ends_takes_its_windows_along(
             ask(client, "/v1/models/m", DIGITS[:32])
             wait_until(lambda: written(service) == 1)
         assert written(service) == 0
+
+
+def test_a_process_that_was_killed_is_believed_for_a_few_missed_words_alone() -> None:
+    """It can take back nothing, and its alarm would be the one that is told of."""
+    assert 3 * drift.BEAT_SECONDS <= FORGET_SECONDS <= 5 * drift.BEAT_SECONDS
 
 
 def test_predictions_go_on_when_nothing_can_be_told_to_others(

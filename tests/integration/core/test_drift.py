@@ -58,7 +58,7 @@ def test_words_go_with_the_version_and_none_comes_after_it(
     assert said(version, ("digits", again)) == [Said("a", ALARM)]
 
 
-def test_a_process_that_is_silent_for_an_hour_is_forgotten(version: Database) -> None:
+def test_a_process_that_is_silent_for_too_long_is_forgotten(version: Database) -> None:
     put(version, "dead", {FIRST: ALARM})
     put(version, "alive", {FIRST: QUIET})
     age = update(drift_states).where(drift_states.c.process == "dead")
