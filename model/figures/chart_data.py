@@ -4,7 +4,7 @@ import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from io import StringIO
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 from math import isfinite
 from numbers import Real
 from typing import Any
@@ -115,7 +115,7 @@ def _curves(panel: Curves) -> Iterator[Row]:
 
 def _ridges(panel: Ridges) -> Iterator[Row]:
     for label, edges, densities in zip(panel.labels, panel.edges, panel.densities, strict=True):
-        for low, high, density in zip(edges, edges[1:], densities, strict=True):
+        for (low, high), density in zip(pairwise(edges), densities, strict=True):
             yield _row("bin", label, y=density, low=low, high=high)
     for low, high in panel.shaded:
         yield _row("shaded", panel.shaded_label, low=low, high=high)

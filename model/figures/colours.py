@@ -8,9 +8,9 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap, ListedColormap
 
 from model.figures.charts import Map
 from model.figures.look import BLACK, BLUE, VERMILLION
-from model.figures.place import ASIDE, LINE, TICK, Place, say, ticks_beside
+from model.figures.place import ASIDE, LINE, TICK, Place, say, side_lines, ticks_beside
 from model.figures.scales import Floats, Scale, Tick, scale_of
-from model.figures.wrapping import TICK_POINTS, width_of, wrap
+from model.figures.wrapping import TICK_POINTS, width_of
 
 GAP = "#A8A8A8"  # of cells without a number
 _PALE, _DARK = "#F2F2F2", "#20466B"
@@ -75,7 +75,7 @@ def bar_ticks(
 
 def bar_room(ticks: tuple[Tick, ...], label: str, height: float) -> float:
     """Inches to the right of a panel that its colour bar takes."""
-    lines = len(wrap(label, height))
+    lines = len(side_lines(label, height))
     return BEFORE_BAR + BAR + _words(ticks) + (ASIDE + lines * LINE if lines else 0) + APART_RIGHT
 
 
@@ -93,7 +93,7 @@ def draw_bar(place: Place, colours: Colormap, ticks: tuple[Tick, ...], label: st
     axes.set_yticks([tick.at for tick in ticks], [tick.text for tick in ticks])
     start = left + BAR + _words(ticks) + ASIDE
     middle = place.bottom + place.height / 2
-    for number, line in enumerate(wrap(label, place.height)):
+    for number, line in enumerate(side_lines(label, place.height)):
         at = start + (number + 0.5) * LINE
         say(place.paper, at, middle, line, rotation=90, ha="center", va="center")
 

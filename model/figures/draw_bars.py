@@ -47,6 +47,11 @@ class BarsDrawing:
         """Nothing."""
         return ""
 
+    @property
+    def sides(self) -> tuple[str, ...]:
+        """Labels beside its axes."""
+        return (self.panel.y_label,)
+
     def entries(self, width: float) -> tuple[Entry, ...]:
         """A patch for each series, then the interval, the seeds, guides and gaps."""
         panel = self.panel
@@ -102,8 +107,7 @@ class BarsDrawing:
             )
             self._draw_bars(place, one, style, centres, width)
             self._draw_interval(place, one, centres)
-            for centre, seeds in zip(centres, one.seeds, strict=False):
-                self._draw_seeds(place, seeds, float(centre), width)
+            self._draw_seeds(place, one, centres, width)
         if not groups or not series:
             say_nothing(place, "no bars")
 
@@ -144,17 +148,18 @@ class BarsDrawing:
         for ends in (low, high):
             place.axes.plot(x, ends, "_", color=INK, markersize=5, zorder=4)
 
-    def _draw_seeds(self, place: Place, seeds: Numbers, centre: float, width: float) -> None:
-        apart = np.linspace(-0.5, 0.5, len(seeds)) if len(seeds) > 1 else np.zeros(len(seeds))
-        x = centre + DOTS * width * apart
-        look: dict[str, Any] = {
-            "markerfacecolor": "white",
-            "markeredgewidth": 0.8,
-            "markersize": 3.2,
-            "zorder": 5,
-        }
-        place.axes.plot(x, self.y.at(seeds), "o", color=INK, **look)
-        mark_gaps(place, x, _each(seeds, self.y.is_log), INK, 1)
+    def _draw_seeds(self, place: Place, one: BarSeries, centres: Floats, width: float) -> None:
+        if not one.seeds:
+            return
+        apart = [
+            centre + DOTS * width * _spread(len(of))
+            for centre, of in zip(centres, one.seeds, strict=True)
+        ]
+        x = np.concatenate([np.empty(0), *apart])
+        values = [value for of in one.seeds for value in of]
+        look: dict[str, Any] = {"markerfacecolor": "white", "markeredgewidth": 0.8}
+        place.axes.plot(x, self.y.at(values), "o", color=INK, markersize=3.2, zorder=5, **look)
+        mark_gaps(place, x, _each(values, self.y.is_log), INK, 1)
 
 
 def bars_drawings(panels: Sequence[Bars], share_y: bool) -> list[BarsDrawing]:
@@ -165,6 +170,11 @@ def bars_drawings(panels: Sequence[Bars], share_y: bool) -> list[BarsDrawing]:
         )
         for one in panels
     ]
+
+
+def _spread(count: int) -> Floats:
+    """Places beside each other, from -0.5 to 0.5."""
+    return np.linspace(-0.5, 0.5, count) if count > 1 else np.zeros(count)
 
 
 def _same(one: Bars, other: Bars) -> bool:

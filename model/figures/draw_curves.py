@@ -50,6 +50,11 @@ class CurvesDrawing:
         """Nothing."""
         return ""
 
+    @property
+    def sides(self) -> tuple[str, ...]:
+        """Labels beside its axes."""
+        return (self.panel.y_label,)
+
     def entries(self, width: float) -> tuple[Entry, ...]:
         """A line for each label, then guides, letters of marks, and what crosses mean."""
         named = (_entry(*one) for one in zip(self.panel.curves, self._styles, strict=True))

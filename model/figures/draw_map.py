@@ -68,6 +68,11 @@ class MapDrawing:
     def _shape(self) -> tuple[int, int]:
         return len(self.panel.values), len(self.panel.values[0]) if self.panel.values else 0
 
+    @property
+    def sides(self) -> tuple[str, ...]:
+        """Labels beside its axes."""
+        return (self.panel.y_label, self.panel.colour_label)
+
     def entries(self, width: float) -> tuple[Entry, ...]:
         """What cells with a cross are."""
         reasons = [why for row in self.panel.values for why in why_not(row, self.panel.log)]

@@ -52,6 +52,11 @@ class RidgesDrawing:
         """What heights mean."""
         return f"one row up is a density of {number_text(self.peak / PEAK)}" if self.peak else ""
 
+    @property
+    def sides(self) -> tuple[str, ...]:
+        """Labels beside its axes."""
+        return ()
+
     def entries(self, width: float) -> tuple[Entry, ...]:
         """What is shaded, and what crosses mean."""
         panel = self.panel

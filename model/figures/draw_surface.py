@@ -51,6 +51,11 @@ class SurfaceDrawing:
         """Where the statistics of its norm layers come from."""
         return f"statistics {self.panel.statistics}" if self.panel.statistics else ""
 
+    @property
+    def sides(self) -> tuple[str, ...]:
+        """Labels beside its axes."""
+        return (self.panel.y_label, self.panel.colour_label)
+
     def entries(self, width: float) -> tuple[Entry, ...]:
         """A line for each path, where paths end, and what is not finite."""
         panel = self.panel

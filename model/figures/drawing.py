@@ -17,6 +17,10 @@ class Drawing(Protocol):
     def aside(self) -> str:
         """A line below the heading, or nothing."""
 
+    @property
+    def sides(self) -> tuple[str, ...]:
+        """Labels beside its axes."""
+
     def entries(self, width: float) -> tuple[Entry, ...]:
         """What the legend of axes of this width must explain."""
 

@@ -59,20 +59,23 @@ def mark_gaps(
         ordinal: of the curve in its panel.
     """
     inward = (ordinal % MOST_APART + 0.5) * INWARD / place.height
-    on_edge = place.axes.get_xaxis_transform()
+    across, up = list[float](), list[float]()
     for gap in gaps:
-        ends = x[[gap.first, gap.last]] if gap.first < gap.last else x[[gap.first]]
-        ends = ends[np.isfinite(ends)]
-        heights = [1 - inward if gap.is_high else inward] * len(ends)
-        place.axes.plot(
-            ends,
-            heights,
-            "x",
-            transform=on_edge,
-            color=colour,
-            markersize=4.5,
-            linestyle=(0, (1, 2)),
-            linewidth=1,
-            clip_on=False,
-            zorder=4,
-        )
+        ends = [float(x[at]) for at in sorted({gap.first, gap.last}) if np.isfinite(x[at])]
+        height = 1 - inward if gap.is_high else inward
+        across += [*ends, np.nan]
+        up += [height] * len(ends) + [np.nan]
+    if not across:
+        return
+    place.axes.plot(
+        across,
+        up,
+        "x",
+        transform=place.axes.get_xaxis_transform(),
+        color=colour,
+        markersize=4.5,
+        linestyle=(0, (1, 2)),
+        linewidth=1,
+        clip_on=False,
+        zorder=4,
+    )

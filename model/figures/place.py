@@ -21,6 +21,8 @@ APART = 0.12  # between neighbouring words
 BETWEEN_LINES = 0.1  # between words above each other
 MOST_TURNED = 1.3  # of words that stand upright
 
+MOST_LINES = 4  # of a label beside axes
+
 
 @dataclass(frozen=True)
 class Place:
@@ -103,9 +105,18 @@ def names_beside(names: Sequence[str], height: float, most: float) -> Ticks:
     return Ticks(ticks, TICK + _widest(ticks))
 
 
+def side_lines(label: str, height: float) -> tuple[str, ...]:
+    """A label beside axes of this height, at most so many lines of it."""
+    lines = wrap(label, height)
+    if len(lines) <= MOST_LINES:
+        return lines
+    *kept, last = wrap(label, height - width_of("…"))[:MOST_LINES]
+    return (*kept, f"{last}…")
+
+
 def room_beside(ticks: Ticks, label: str, height: float) -> float:
     """Inches that a vertical axis takes with its ticks and its label."""
-    lines = len(wrap(label, height))
+    lines = len(side_lines(label, height))
     return ticks.room + (ASIDE + lines * LINE if lines else 0)
 
 
@@ -118,7 +129,7 @@ def room_below(ticks: Ticks, label: str, width: float) -> float:
 def show_beside(place: Place, ticks: Ticks, label: str) -> None:
     """Write a vertical axis's ticks and label."""
     place.axes.set_yticks([tick.at for tick in ticks.ticks], [tick.text for tick in ticks.ticks])
-    lines = wrap(label, place.height)
+    lines = side_lines(label, place.height)
     right = place.left - ticks.room - ASIDE - (len(lines) - 0.5) * LINE
     middle = place.bottom + place.height / 2
     for number, line in enumerate(lines):

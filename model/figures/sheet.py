@@ -19,7 +19,7 @@ from model.figures.draw_surface import surface_drawings
 from model.figures.drawing import Drawing
 from model.figures.legend import Entry, Legend, arranged, merged
 from model.figures.look import PALE_INK, TEXT_POINTS, TITLE_POINTS
-from model.figures.place import LINE, TICK_LINE, Place, say
+from model.figures.place import LINE, TICK_LINE, Place, say, side_lines
 from model.figures.wrapping import TICK_POINTS, wrap
 
 WIDTH = 9.6
@@ -29,7 +29,9 @@ BETWEEN_ROWS = 0.3
 TITLE_LINE = 0.24
 AFTER = 0.12  # a part of the head
 HEADING = 0.07  # between a panel's words and its axes
-LEAST_COLUMN = 2.6  # narrower columns are made fewer
+LEAST_WIDTH = 1.1  # of axes; with less there are fewer columns
+
+MOST_COLUMNS = 4
 
 P = TypeVar("P", Curves, Ridges, Bars, Map, Surface)
 
@@ -70,8 +72,7 @@ def fill(paper: Paper, figure: Figure, with_words: bool = True) -> None:
     if not with_words:
         figure = replace(figure, title="", evidence="", notes=())
     drawings = drawings_of(figure)
-    columns = _columns(figure, len(drawings))
-    cells = _cells(drawings, columns)
+    columns, cells = _in_columns(drawings, figure.columns)
     shared = _shared(cells)
     rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
     rows = [[_with_legend(cell, shared is None) for cell in row] for row in rows]
@@ -146,9 +147,14 @@ def _of(kind: type[P], figure: Figure) -> list[P]:
     return [panel for panel in figure.panels if isinstance(panel, kind)]
 
 
-def _columns(figure: Figure, panels: int) -> int:
-    most = int((WIDTH - 2 * MARGIN + BETWEEN_COLUMNS) / (LEAST_COLUMN + BETWEEN_COLUMNS))
-    return max(1, min(figure.columns, panels, most))
+def _in_columns(drawings: list[Drawing], most: int) -> tuple[int, list[Cell]]:
+    """As many columns as are asked for and leave every panel room."""
+    columns = min(most, len(drawings), MOST_COLUMNS)
+    cells = _cells(drawings, columns)
+    while columns > 1 and min(cell.width for cell in cells) < LEAST_WIDTH:
+        columns -= 1
+        cells = _cells(drawings, columns)
+    return columns, cells
 
 
 def _cells(drawings: list[Drawing], columns: int) -> list[Cell]:
@@ -230,6 +236,13 @@ def _draw_cell(paper: Paper, cell: Cell, top: float) -> None:
 
 
 def _notes(figure: Figure, cells: list[Cell]) -> list[str]:
-    told = [*figure.notes, *(note for cell in cells for note in cell.drawing.notes(cell.width))]
+    told = [*figure.notes]
+    for cell in cells:
+        told += cell.drawing.notes(cell.width)
+        told += (of for of in cell.drawing.sides if _is_cut(of, cell.height))
     lines = [wrap(note, WIDTH - 2 * MARGIN, TICK_POINTS) for note in dict.fromkeys(told)]
     return [line for of in lines for line in of]
+
+
+def _is_cut(label: str, height: float) -> bool:
+    return side_lines(label, height) != wrap(label, height)

@@ -4,8 +4,8 @@ Matplotlib's fonts are for one thread at a time: call these while a figure is dr
 """
 
 import unicodedata
-from collections.abc import Iterator
-from functools import cache, lru_cache
+from collections.abc import Callable, Iterator
+from functools import cache, lru_cache, partial
 
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.textpath import text_to_path
@@ -15,6 +15,7 @@ from model.figures.look import POINTS_PER_INCH, TEXT_POINTS
 FAMILY = "DejaVu Sans"  # comes with matplotlib, so that text is measured alike everywhere
 TICK_POINTS = TEXT_POINTS - 1
 UNKNOWN = "\ufffd"
+SPARE = 1.02  # pixels and other programs place letters a little apart
 _RIGHT_TO_LEFT = {"R", "AL", "AN"}  # would be set in another order than it is measured
 
 
@@ -30,7 +31,7 @@ def shown(text: str) -> str:
 def width_of(text: str, points: float = TEXT_POINTS, is_bold: bool = False) -> float:
     """Inches that one line takes."""
     width, _, _ = text_to_path.get_text_width_height_descent(text, _font(points, is_bold), False)
-    return float(width) / POINTS_PER_INCH
+    return SPARE * float(width) / POINTS_PER_INCH
 
 
 def wrap(
@@ -61,21 +62,35 @@ def shorten(text: str, width: float, points: float = TEXT_POINTS) -> str:
     kept = shown(text)
     if width_of(kept, points) <= width:
         return kept
-    while kept and width_of(f"…{kept}", points) > width:
-        kept = kept[1:]
-    return f"…{kept}"
+    kept_long = _longest(len(kept), lambda count: width_of(_ending(kept, count), points) <= width)
+    return _ending(kept, kept_long)
 
 
 def _pieces(text: str, width: float, points: float, is_bold: bool) -> Iterator[str]:
     for word in text.split():
         rest = word
         while len(rest) > 1 and width_of(rest, points, is_bold) > width:
-            most = len(rest) - 1
-            while most > 1 and width_of(rest[:most], points, is_bold) > width:
-                most -= 1
-            yield rest[:most]
-            rest = rest[most:]
+            count = max(1, _longest(len(rest), partial(_fits, rest, width, points, is_bold)))
+            yield rest[:count]
+            rest = rest[count:]
         yield rest
+
+
+def _fits(text: str, width: float, points: float, is_bold: bool, count: int) -> bool:
+    return width_of(text[:count], points, is_bold) <= width
+
+
+def _ending(text: str, count: int) -> str:
+    return f"…{text[len(text) - count :]}"
+
+
+def _longest(most: int, fits: Callable[[int], bool]) -> int:
+    """The largest of 0 to `most` that fits, found by halving; 0 where none does."""
+    low, high = 0, most
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle - 1)
+    return low
 
 
 @cache

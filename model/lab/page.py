@@ -98,7 +98,7 @@ def _overview(number: int, section: Told) -> list[str]:
 
 
 def _section(number: int, section: Told, drawn: _Drawn) -> Html:
-    known = [name for name in section["figures"] if name in drawn.left]
+    known = [name for name in dict.fromkeys(section["figures"]) if name in drawn.left]
     judged = element(
         "div",
         element("p", element("strong", "Claim: "), section["claim"]),

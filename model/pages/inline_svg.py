@@ -7,7 +7,9 @@ from model.pages.markup import Html, escaped
 _BEFORE = re.compile(r"^.*?(?=<svg\b)", re.DOTALL)  # declaration, document type, comments
 _METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
 _STYLE = re.compile(r"<defs>\s*<style[^>]*>.*?</style>\s*</defs>", re.DOTALL)
+_TITLE = re.compile(r"<title>.*?</title>", re.DOTALL)
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+_TAG = re.compile(r"<[^<>]+>")  # in its attributes < and > are escaped
 _ROOT = re.compile(r"<svg\b[^>]*>")
 _VIEW = re.compile(r'viewBox="([^"]*)"')
 _ID = re.compile(r'(?<=\sid=")(?=[^"]+")')
@@ -23,7 +25,7 @@ def inline(svg: bytes, prefix: str, label: str) -> Html:
         label: what it is, for those who cannot see it.
     """
     text = _BEFORE.sub("", svg.decode(), count=1)
-    for what_only_a_file_has in (_METADATA, _STYLE, _COMMENT):
+    for what_only_a_file_has in (_METADATA, _STYLE, _TITLE, _COMMENT):
         text = what_only_a_file_has.sub("", text)
     view = _VIEW.search(text)
     box = f' viewBox="{view[1]}"' if view else ""
@@ -31,4 +33,8 @@ def inline(svg: bytes, prefix: str, label: str) -> Html:
     joins = "stroke-linejoin:round;stroke-linecap:butt"
     root = f'<svg{box} role="img" aria-label="{escaped(label)}" style="{joins}">'
     text = _ROOT.sub(lambda _: root, text, count=1)
-    return Html(_REFERENCE.sub(prefix, _ID.sub(prefix, text)).strip())
+    return Html(_TAG.sub(lambda tag: _prefixed(tag[0], prefix), text).strip())
+
+
+def _prefixed(tag: str, prefix: str) -> str:
+    return _REFERENCE.sub(prefix, _ID.sub(prefix, tag))
