@@ -83,12 +83,12 @@ def read(connection: Connection, wanted: Wanted) -> dict[str, Measurements]:
 
 def _chosen(wanted: Wanted) -> Subquery:
     """Kind, step, bytes and the number there are of each measurement that is chosen."""
-    table, of_kind = measurements.c, {"partition_by": measurements.c.kind}
+    table = measurements.c
     its = (table.run_id == wanted.run_id) & (table.step >= wanted.from_step)
     if wanted.kinds is not None:
         its &= table.kind.in_(wanted.kinds)
-    place = (func.row_number().over(order_by=table.step, **of_kind) - 1).label("place")
-    of = func.count().over(**of_kind).label("of")
+    number = func.row_number().over(partition_by=table.kind, order_by=table.step)
+    place, of = (number - 1).label("place"), func.count().over(partition_by=table.kind).label("of")
     every = select(table.kind, table.step, table.bytes, place, of).where(its).subquery()
     # Bresenham's line: exactly max_points places, evenly apart, the first and last among them.
     most = wanted.max_points

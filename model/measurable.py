@@ -11,12 +11,16 @@ from model.sizes import Plan, PlannedLayer
 from model.spec import (
     ActivationHere,
     CovariateShift,
+    Histograms,
     Measure,
+    Moments,
     Percentiles,
     RelativeLoss,
     RunSpec,
     Saturation,
 )
+
+_OF_ACTIVATIONS = (Saturation, Histograms, Percentiles, Moments)
 
 MOST_PROBES = 10_000  # of one measure in one run: each is a row of the records
 
@@ -51,7 +55,7 @@ def refuse_unmeasurable(spec: RunSpec, plan: Plan, steps: int) -> None:
 
 
 def _refuse_layers(path: str, asked: Measure, plan: Plan) -> None:
-    if isinstance(asked, Saturation | Percentiles) and not activation_layers(plan):
+    if isinstance(asked, _OF_ACTIVATIONS) and not activation_layers(plan):
         raise SpecRefused(path, f"{asked.kind} needs an activation layer; the network has none")
     if isinstance(asked, Percentiles):
         _refuse_numbers(path, "activation layer", asked.layers, len(activation_layers(plan)))

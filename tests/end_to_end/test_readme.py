@@ -71,6 +71,16 @@ def test_the_python_of_the_clients_page_runs_in_its_order(service: Any, tmp_path
     assert outputs[-1] == "VALIDATION_FAILED network.hidden.0\n"
 
 
+def test_the_python_of_the_page_about_measures_prints_a_share_at_every_step(
+    service: Any, tmp_path: Path
+) -> None:
+    (code,) = blocks("docs/measures.md", "python")
+    lines = [line.split() for line in run_python(code, service.url, tmp_path).splitlines()]
+    assert len(lines) >= 20
+    assert [int(lines[0][0]), int(lines[-1][0])] == [0, 90]
+    assert all(0 <= float(share) <= 1 for _, share in lines)
+
+
 @pytest.mark.parametrize("page", ["README.md", *(p.name for p in (ROOT / "docs").glob("*.md"))])
 def test_every_link_of_a_page_leads_somewhere(page: str) -> None:
     path = ROOT / page if page == "README.md" else ROOT / "docs" / page

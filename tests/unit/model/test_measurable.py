@@ -63,7 +63,7 @@ def test_what_does_not_exist_is_refused_by_its_path(checked, asked, path, messag
     assert refused.value.path == path
 
 
-@pytest.mark.parametrize("kind", ["saturation", "percentiles"])
+@pytest.mark.parametrize("kind", ["saturation", "histograms", "percentiles", "moments"])
 def test_a_network_without_activations_has_none_to_look_at(checked, kind):
     with pytest.raises(SpecRefused, match="needs an activation layer; the network has none"):
         checked(kind, network=[{"kind": "linear"}])

@@ -111,7 +111,9 @@ def test_all_rows_at_both_ends_are_counted(checked):
         for rows in (1_000, 30_000)
     )
     assert few.probes == many.probes == 2
-    assert many.row_passes == 30 * few.row_passes
+    beside = 2 * 6 * 3 * 32  # what six steps of a batch cost, of two probes
+    assert few.row_passes == 2 * 1_000 + beside
+    assert many.row_passes == 2 * 30_000 + beside
 
 
 def test_a_measure_at_its_own_steps_costs_them_and_no_more(checked):
@@ -119,7 +121,7 @@ def test_a_measure_at_its_own_steps_costs_them_and_no_more(checked):
     run = checked(measures=[asked])
     (one,) = planned(run)
     assert (one.every, one.probes) == (None, 2)
-    assert one.row_passes == 2 * passes_of(run.spec.measures[0], run)
+    assert one.row_passes == 2 * (passes_of(run.spec.measures[0], run) + 6 * 3 * 32)
 
 
 def test_periods_hang_on_the_spec_alone(checked):
