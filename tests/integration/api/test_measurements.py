@@ -106,15 +106,19 @@ def check(client: httpx.Client, *measures: Any, **fields: Any) -> httpx.Response
 def test_a_check_tells_how_often_every_measure_is_taken_and_what_it_costs(
     client: httpx.Client,
 ) -> None:
-    asked = ["saturation", {"kind": "gradients", "every": 50}, "relative_loss"]
+    asked = ["saturation", {"kind": "gradients", "every": 400}, "relative_loss"]
     told = check(client, *asked, budget={"epochs": 300}).json()
     saturation, gradients, relative = told["measures"]
     assert saturation["kind"] == "saturation"
     assert saturation["probes"] >= 20
     assert 0 < saturation["share"] < 0.08
-    assert (gradients["every"], gradients["probes"]) == (50, 271)
+    assert (gradients["every"], gradients["probes"]) == (400, 35)
     assert (relative["every"], relative["probes"]) == (None, 3)
-    assert [one.get("every") for one in told["spec"]["measures"]] == [saturation["every"], 50, None]
+    assert [one.get("every") for one in told["spec"]["measures"]] == [
+        saturation["every"],
+        400,
+        None,
+    ]
     assert told["spec_hash"] == check(client, budget={"epochs": 300}).json()["spec_hash"]
     assert told["memory"]["measures"] > 0
     assert [one for one in told["findings"] if one["reason"].startswith("MEASURES")] == []
