@@ -96,7 +96,7 @@ def submit(
 ) -> Submitted:
     """Accept an operation: once this transaction is committed, it is not lost.
 
-    Its checkpoint and its dataset cannot be deleted before it has ended.
+    Its checkpoint, the donor of statistics and its dataset cannot be deleted before it has ended.
 
     Args:
         queue_limit: operations that may wait at once.
@@ -111,8 +111,9 @@ def submit(
     earlier = idempotency.reserve(connection, asked, operation_id) if asked else None
     if earlier is not None:
         return Submitted(get(connection, earlier), replayed=True)
-    if new.checkpoint_id is not None:
-        uses.hold_checkpoint(connection, new.checkpoint_id)
+    needed = (new.checkpoint_id, new.params.get(uses.DONOR))
+    for checkpoint_id in sorted(one for one in needed if one is not None):
+        uses.hold_checkpoint(connection, checkpoint_id)
     if new.dataset_id is not None:
         uses.hold_dataset(connection, new.dataset_id)
     leases.refuse_beyond(connection, operations, queue_limit)

@@ -7,7 +7,7 @@ and an original never becomes another one's.
 | what | keeps | how long |
 |---|---|---|
 | a version of a model | its checkpoint | as long as the model is there |
-| an operation | its checkpoint, its dataset | until it has ended |
+| an operation | its checkpoint, the donor of statistics, its dataset | until it has ended |
 | an experiment | its runs, their datasets | until it has ended |
 | a revision | nothing | it goes with its original |
 """
@@ -28,6 +28,7 @@ from core.tables import (
     runs,
 )
 
+DONOR = "statistics_from"  # param of an operation: the checkpoint whose statistics it takes
 MOST_NAMED = 20  # of the models or operations that a refusal lists
 
 _ORIGINAL = select(func.coalesce(checkpoints.c.revision_of, checkpoints.c.id)).where(
@@ -123,7 +124,9 @@ def _refuse_used(connection: Connection, wanted: Select[tuple[str]]) -> None:
     served = select(model_versions.c.model).where(model_versions.c.checkpoint_id.in_(wanted))
     models = _first(connection, served.distinct().order_by(model_versions.c.model))
     going_on = operations.c.state.not_in([state.value for state in ENDED])
-    worked_on = select(operations.c.id).where(operations.c.checkpoint_id.in_(wanted), going_on)
+    donor = operations.c.params[DONOR].as_string()
+    needed = or_(operations.c.checkpoint_id.in_(wanted), donor.in_(wanted))
+    worked_on = select(operations.c.id).where(needed, going_on)
     operating = _first(connection, worked_on.order_by(operations.c.id))
     if models or operating:
         raise CheckpointInUse(models, operating)

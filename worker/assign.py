@@ -18,6 +18,7 @@ from core.files import FileStore
 from core.operations import Operation
 from core.record import Run
 from core.settings import Settings
+from core.uses import DONOR
 from worker.assignment import (
     Assignment,
     CheckpointFiles,
@@ -95,7 +96,7 @@ def _needed(
     """The checkpoint, the donor of its statistics, its own dataset, and that of the rows."""
     assert operation.checkpoint_id is not None
     checkpoint = checkpoints.get(c, operation.checkpoint_id)
-    donor = operation.params.get("statistics_from")
+    donor = operation.params.get(DONOR)
     rows = operation.dataset_id
     return (
         checkpoint,

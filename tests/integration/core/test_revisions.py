@@ -260,6 +260,24 @@ def test_what_an_operation_works_on_cannot_be_deleted(
     with_dataset.write(lambda c: runs.delete(c, run.id))
 
 
+def test_what_an_operation_takes_statistics_from_cannot_be_deleted(
+    with_dataset: Database, trained: Trained
+) -> None:
+    taker, giver = trained(with_dataset), trained(with_dataset)
+    revision = insert(with_dataset, giver).id
+    asked = NewOperation("transplant", {"statistics_from": revision, "name": None}, taker)
+    waiting = with_dataset.write(lambda c: operations.submit(c, asked, 9)).operation
+    for one in (revision, giver):
+        with pytest.raises(CheckpointInUse) as refused:
+            with_dataset.write(lambda c, one=one: revisions.delete(c, one))
+        assert refused.value.metadata == {"models": [], "operations": [waiting.id]}
+    with_dataset.write(lambda c: operation_claims.claim(c, waiting.id, OWNER, 45))
+    with_dataset.write(lambda c: operation_claims.finish(c, waiting.id, 1, {}))
+    with_dataset.write(lambda c: revisions.delete(c, giver))
+    with pytest.raises(CheckpointNotFound):
+        with_dataset.write(lambda c: operations.submit(c, asked, 9))
+
+
 def test_revisions_made_at_one_instant_have_names_of_their_own(
     actors: list[Database], race: Race, trained: Trained
 ) -> None:
