@@ -33,6 +33,12 @@ class Entry:
     is_upright: bool = False  # the line
     is_gap: bool = False  # stands for what could not be drawn
 
+    @property
+    def room(self) -> float:
+        """Inches before its words: of the sample, if it has one."""
+        has_sample = self.face is not None or self.line is not None or self.mark
+        return HANDLE + BESIDE if has_sample else 0.0
+
     def draw(self, paper: Paper, left: float, middle: float) -> None:
         """Draw the sample, its left end and middle at these inches."""
         place = paper.dpi_scale_trans
@@ -78,19 +84,18 @@ class Legend:
         for one in self.placed:
             middle = top - one.down - LINE / 2
             one.entry.draw(paper, left + one.right, middle)
-            words = left + one.right + HANDLE + BESIDE
+            words = left + one.right + one.entry.room
             for number, line in enumerate(one.lines):
                 say(paper, words, middle - number * LINE, line, va="center")
 
 
 def arranged(entries: Sequence[Entry], width: float) -> Legend:
     """Entries from left to right, in as many rows as it takes."""
-    room = width - HANDLE - BESIDE
     placed: list[Placed] = []
     right = down = row = 0.0
     for entry in entries:
-        lines = wrap(entry.label, room) or ("",)
-        taken = HANDLE + BESIDE + max(map(width_of, lines))
+        lines = wrap(entry.label, width - entry.room) or ("",)
+        taken = entry.room + max(map(width_of, lines))
         if right and right + taken > width:
             right, down, row = 0.0, down + row, 0.0
         placed.append(Placed(entry, lines, right, down))

@@ -73,5 +73,9 @@ details details { margin-left: 1.2rem; }
   h2, h3 { break-after: avoid; }
   .drawing, .wide { overflow: visible; border: 0; padding: 0; }
   .drawing > svg { min-width: 0; }
+  /* Paper does not scroll: a wide table breaks its cells instead. */
+  table { font-size: 8pt; overflow-wrap: anywhere; }
+  th, td, .long { min-width: 0; padding-right: 0.4rem; }
+  .number { white-space: normal; }
 }
 """
