@@ -109,6 +109,8 @@ def check(spec: RunSpec, facts: Facts, limits: Limits) -> Checked:
     """
     loss = loss_of(spec, facts)
     spec = _on_cuda(spec) if spec.precision == "bfloat16" else spec
+    if spec.sampling == "class_sorted" and facts.task != "classification":
+        raise SpecRefused("sampling", "class_sorted needs classes; the targets are numbers")
     if spec.select == "best" and spec.split.validation == 0:
         raise SpecRefused("select", "best needs split.validation above 0")
     planned = plan(spec, facts)

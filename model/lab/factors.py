@@ -16,8 +16,7 @@ from torch import Tensor
 
 from model.lab.results import Start
 from model.spec import RunSpec
-from model.training.order import Order
-from model.training.randomness import stream
+from model.training.order import order_of
 
 EPOCHS = 2  # whose order is hashed; the generator's state leads from there to all later ones
 NOT_NUMBERS = {"name", "labels", "measures"}  # fields of a spec that decide no number
@@ -95,7 +94,7 @@ def order_hash(start: Start) -> str:
     """The row indices of the first epochs and how they fall into batches, hashed."""
     spec, batches = start.checked.spec, start.checked.batches
     rows = len(start.arrays.train)
-    order = Order(rows, batches.sizes, spec.sampling, stream(spec.seed, "order"))
+    order = order_of(spec, batches.sizes, start.arrays.train)
     digest = hashlib.sha256(repr((rows, batches.sizes)).encode())
     for _ in range(EPOCHS):
         digest.update(order.epoch().rows.numpy().tobytes())

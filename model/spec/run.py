@@ -14,6 +14,7 @@ from model.spec.parts import MAX_SEED, Fraction, Label, LabelKey, Part, at_most,
 from model.spec.training import Constant, Init, Loss, Optimizer, Schedule, Sgd, Span
 
 MAX_MEASURES = 16
+Sampling = Literal["permutation", "class_sorted", "with_replacement"]
 DATASET_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
 
 
@@ -80,8 +81,10 @@ class RunSpec(Part):
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         32, description="Rows per optimizer step; at most the training rows."
     )
-    sampling: Literal["permutation", "with_replacement"] = Field(
-        "permutation", description="Every row once an epoch, or independent draws."
+    sampling: Sampling = Field(
+        "permutation",
+        description="Every row once an epoch in random company, or in that of its class (what "
+        "batch norm must not be given), or independent draws.",
     )
     tail: Literal["keep", "merge", "drop"] = Field(
         "keep",

@@ -27,7 +27,7 @@ from model.training.happenings import Happening, Point, Snapshot, snapshot_of, w
 from model.training.losses import SUMS, loss_function
 from model.training.observer import NEVER, Measured, Observer, Place
 from model.training.optimizers import build_optimizer
-from model.training.order import Order, batches
+from model.training.order import batches, order_of
 from model.training.randomness import restore_torch, seed_torch, stream, torch_states
 from model.training.resume import (
     Keep,
@@ -89,9 +89,7 @@ class Training:
         self.loss = loss_function(spec.loss.kind)
         self._is_sum = spec.loss.kind in SUMS
         self.optimizer = build_optimizer(spec.optimizer, self.network)
-        self.order = Order(
-            len(arrays.train), checked.batches.sizes, spec.sampling, stream(spec.seed, "order")
-        )
+        self.order = order_of(spec, checked.batches.sizes, arrays.train)
         self._parameters = list(self.network.parameters())
         self._block_rows = block_rows(checked.plan, item_bytes(spec))
         self._autocast = (

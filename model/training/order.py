@@ -2,10 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
+
+from model.spec import RunSpec
+from model.spec.run import Sampling
+from model.training.arrays import Part
+from model.training.randomness import stream
 
 BLOCK_BYTES = 2**20  # stays in the cache until it is trained on; larger ones were slower
 
@@ -21,33 +25,58 @@ class Epoch:
 class Order:
     """Draws one epoch after another from the run's own generator.
 
+    With `class_sorted` an epoch is a permutation that is then sorted by class and turned by a
+    random number of rows; whole batches come in random order, a shorter one last.
+
     Args:
         num_rows: training rows.
-        sizes: rows of every batch of an epoch.
-        sampling: every row once an epoch, or independent draws.
+        sizes: rows of every batch of an epoch; only the last may differ from the first.
+        sampling: every row once an epoch, in what company, or independent draws.
         generator: CPU generator of this run's order.
+        classes: (num_rows,) int64; `class_sorted` alone reads them.
     """
 
     def __init__(
         self,
         num_rows: int,
         sizes: tuple[int, ...],
-        sampling: Literal["permutation", "with_replacement"],
+        sampling: Sampling,
         generator: torch.Generator,
+        classes: Tensor | None = None,
     ) -> None:
         self.num_rows = num_rows
         self.sampling = sampling
         self.sizes = sizes
         self.generator = generator
+        self.classes = None if classes is None else classes.cpu()
 
     def epoch(self) -> Epoch:
         """The next epoch; moves the generator."""
         used = sum(self.sizes)
         if self.sampling == "permutation":
             rows = torch.randperm(self.num_rows, generator=self.generator)[:used]
+        elif self.sampling == "class_sorted":
+            rows = self._class_sorted()[:used]
         else:
             rows = torch.randint(self.num_rows, (used,), generator=self.generator)
         return Epoch(rows, self.sizes)
+
+    def _class_sorted(self) -> Tensor:
+        assert self.classes is not None
+        rows = torch.randperm(self.num_rows, generator=self.generator)
+        rows = rows[torch.sort(self.classes[rows], stable=True).indices]
+        turned = torch.randint(self.num_rows, (), generator=self.generator)
+        rows = rows.roll(int(turned))
+        whole = sum(size == self.sizes[0] for size in self.sizes)
+        batches = rows[: whole * self.sizes[0]].view(whole, -1)
+        batches = batches[torch.randperm(whole, generator=self.generator)]
+        return torch.cat([batches.flatten(), rows[whole * self.sizes[0] :]])
+
+
+def order_of(spec: RunSpec, sizes: tuple[int, ...], train: Part) -> Order:
+    """The order in which a run trains on its rows, before its first epoch."""
+    generator = stream(spec.seed, "order")
+    return Order(len(train), sizes, spec.sampling, generator, train.classes)
 
 
 def batches(

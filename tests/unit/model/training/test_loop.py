@@ -41,6 +41,7 @@ ARMS: dict[str, dict[str, Any]] = {
         "schedule": {"kind": "cosine", "warmup_steps": 7},
     },
     "with replacement": {"sampling": "with_replacement", "precision": "float64"},
+    "class sorted": {"sampling": "class_sorted", "norm": "batch"},
     "best": {"select": "best", "split": {"validation": 0.2}, "checkpoint_every": {"steps": 17}},
     "deviation": {"norm": {"kind": "batch", "running": "deviation"}, "scaling": "none"},
 }
