@@ -26,7 +26,7 @@ def test_every_row_comes_once_an_epoch(sampling, sizes):
 
 def test_batches_sorted_by_class_hold_one_class_or_two():
     batches = order("class_sorted", (50,) * 20).epoch().rows.split(50)
-    assert max(len(CLASSES[rows].unique()) for rows in batches) == 2
+    assert max(len(CLASSES[rows].unique()) for rows in batches) <= 2
     others = order("permutation", (50,) * 20).epoch().rows.split(50)
     assert min(len(CLASSES[rows].unique()) for rows in others) > 5
 
