@@ -92,7 +92,6 @@ NUMBERS: dict[str, list[float]] = {
     "huge": [1e-300, 1e300, -1e300, 1e99, 5e-324],
     "negative": [-1.0, -5.0, 2.0, 0.0],
     "nearly equal": [1e9, 1e9 + 1e-3, 1e9],
-    "integers": [1, 2, 3],
     "many": [math.sin(k) + 2 for k in range(40)],
 }
 
@@ -112,9 +111,10 @@ def test_every_panel_is_drawn_with_each_word_in_its_own_place(numbers: str) -> N
     assert {"Title", "It is seen.", "A note."} <= set(sheet.texts)
 
 
-@pytest.mark.parametrize("columns", [1, 3])
 @pytest.mark.parametrize(
-    "label", [LONG, WORD, HOSTILE, ""], ids=["long", "word", "hostile", "none"]
+    ("label", "columns"),
+    [(LONG, 1), (LONG, 3), (WORD, 2), (HOSTILE, 2), ("", 3)],
+    ids=["long", "long beside each other", "word", "hostile", "none"],
 )
 def test_words_of_any_length_stay_in_their_place(label: str, columns: int) -> None:
     panels = [make(NUMBERS["ordinary"], False, label) for make in PANELS.values()]
@@ -139,11 +139,13 @@ def test_a_figure_of_all_kinds_of_panels_has_them_in_rows() -> None:
 
 
 def test_equal_figures_give_equal_bytes_from_any_thread() -> None:
-    panels = tuple(make(NUMBERS["infinite"], False) for make in PANELS.values())
+    panels = tuple(
+        PANELS[kind](NUMBERS["infinite"], False) for kind in ("curves", "map", "surface")
+    )
     one = figure(*panels, columns=2)
 
-    with ThreadPoolExecutor(3) as pool:
-        drawn = list(pool.map(svg, [one] * 3))
+    with ThreadPoolExecutor(2) as pool:
+        drawn = list(pool.map(svg, [one] * 2))
         pixels = list(pool.map(png, [one] * 2))
 
     assert len(set(drawn)) == 1
