@@ -38,7 +38,7 @@ class Moment:
 
     Nothing that is done to `network` reaches the run: neither its parameters, its running
     statistics nor the global generators. It is shared by all probes of the moment, so each one
-    leaves its parameters, buffers, modes and hooks as it found them.
+    leaves its parameters, buffers, modes and hooks as it found them, also where it raises.
     """
 
     step: int  # optimizer steps done

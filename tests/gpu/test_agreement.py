@@ -7,6 +7,8 @@ import torch
 
 from model import spec
 from model.data.builtin import build as build_dataset
+from model.measures.catalogue import CATALOGUE
+from model.measures.engine import engine_of
 from model.norms.batch import BatchNorm
 from model.plan import Limits, check
 from model.training.arrays import prepare
@@ -57,7 +59,8 @@ def training(device: str, **fields: Any) -> Training:
     asked = spec.RunSpec.model_validate({**body, "budget": {"steps": 90}})
     checked = check(asked, digits.facts, Limits(10**12, 10**15))
     where = torch.device(device)
-    return Training(checked, prepare(digits, checked.spec, where), where)
+    arrays = prepare(digits, checked.spec, where)
+    return Training(checked, arrays, where, engine_of(checked, arrays, where))
 
 
 def finish(one: Training) -> Happening:
@@ -97,3 +100,19 @@ def test_bfloat16_trains_with_float32_masters_and_statistics() -> None:
     assert floats == {torch.float32}
     scores = {point.name: point.value for point in end.points}
     assert scores["test_accuracy"] > 0.85
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("norm", ["batch", "noisy_batch"])
+def test_measures_leave_a_gpu_training_as_it_is(norm: str, precision: str) -> None:
+    fields = {"norm": norm, "precision": precision, "device": "cuda"}
+    alone, measured = training("cuda", **fields), training("cuda", **fields, measures=[*CATALOGUE])
+    states = []
+    for one in (alone, measured):
+        torch.cuda.manual_seed(0)  # both were seeded when they were made
+        finish(one)
+        states.append((one.network.state_dict(), torch.cuda.get_rng_state()))
+    (plain, drawn), (looked_at, drawn_too) = states
+    assert torch.equal(drawn, drawn_too)
+    for name, tensor in looked_at.items():
+        torch.testing.assert_close(tensor, plain[name], rtol=1e-5, atol=1e-6)
