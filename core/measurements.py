@@ -6,13 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Subquery, delete, func, insert, select, tuple_
+from sqlalchemy import Connection, Subquery, bindparam, delete, func, insert, select
 
 from core.tables import measurements
 
 MAX_POINTS = 200  # of one measure in one answer, unless told otherwise
 
-_KEY = (measurements.c.run_id, measurements.c.kind, measurements.c.step)
+_DELETE = delete(measurements).where(
+    measurements.c.run_id == bindparam("its_run"),
+    measurements.c.kind == bindparam("its_kind"),
+    measurements.c.step == bindparam("its_step"),
+)
 
 
 @dataclass(frozen=True)
@@ -49,8 +53,8 @@ def add(connection: Connection, run_id: str, new: Sequence[Measurement]) -> None
     if not new:
         return
     # What is already there was written by an owner that died: the new one is as true.
-    keys = [(run_id, one.kind, one.step) for one in new]
-    connection.execute(delete(measurements).where(tuple_(*_KEY).in_(keys)))
+    keys = [{"its_run": run_id, "its_kind": one.kind, "its_step": one.step} for one in new]
+    connection.execute(_DELETE, keys)
     connection.execute(insert(measurements), [_row(run_id, one) for one in new])
 
 

@@ -52,6 +52,13 @@ def test_a_measurement_written_again_replaces_the_first(
     assert found["saturation"].values == [{"at": 5, "old": True}]
 
 
+def test_a_report_may_hold_tens_of_thousands(with_dataset: Database, submit: Submit) -> None:
+    run = submit()
+    for _ in range(2):
+        add(with_dataset, run, "moments", *range(30_000))
+    assert read(with_dataset, run, max_points=2)["moments"].of == 30_000
+
+
 def test_kinds_and_first_step_choose(with_dataset: Database, submit: Submit) -> None:
     run = submit()
     for kind in ("a", "b", "c"):
