@@ -1,0 +1,66 @@
+"""What several experiments tell of their arms: numbers seed by seed, and what ended early."""
+
+from collections.abc import Iterable, Mapping
+from statistics import fmean
+
+from model.lab.compare import Of, Outcome
+from model.lab.report import Table, effect_json
+from model.lab.results import Results, RunResult
+from model.lab.verdict import Effect
+from model.pages.words import found
+
+POINTS = 100.0  # percentage points in an accuracy of 1
+
+
+def in_points(of: Of) -> Of:
+    """The same share, an accuracy above all, in percent."""
+
+    def scaled(run: RunResult) -> Outcome:
+        one = of(run)
+        value = None if one.value is None else POINTS * one.value
+        return Outcome(value, one.note, one.bound)
+
+    return scaled
+
+
+def by_seed(
+    name: str, title: str, results: Results, rows: Mapping[str, tuple[str, Of]], note: str = ""
+) -> Table:
+    """A row for every label: what the runs of an arm come to, seed by seed, and their mean.
+
+    Bounds are in the mean as if they were numbers; the note names them.
+
+    Args:
+        rows: the arm and what is asked of its runs, by the row's label.
+    """
+    seeds = sorted({run.seed for run in results.runs})
+    cells, notes = [], [note] if note else []
+    for label, (arm, of) in rows.items():
+        outcomes = {run.seed: of(run) for run in results.of(arm)}
+        values = [outcomes[seed].value if seed in outcomes else None for seed in seeds]
+        known = [value for value in values if value is not None]
+        cells.append((label, *values, fmean(known) if known else None))
+        notes += [f"seed {seed}: {one.note}" for seed, one in outcomes.items() if one.note]
+    columns = ("", *(f"seed {seed}" for seed in seeds), "mean")
+    return Table(name, title, columns, tuple(cells), "; ".join(dict.fromkeys(notes)))
+
+
+def sentence(effect: Effect) -> str:
+    """An effect's name with its number, interval and seeds."""
+    return f"{effect.declared.name}: {found(effect_json(effect))}"
+
+
+def ended_early(results: Results) -> tuple[str, ...]:
+    """In words, which runs diverged, and which failed or were cancelled and so say nothing."""
+    diverged = [run for run in results.runs if run.counts and run.has_diverged]
+    missing = [run for run in results.runs if not run.counts]
+    told = []
+    if diverged:
+        told.append(f"Diverged, and counted as the worst outcome: {_named(diverged)}.")
+    if missing:
+        told.append(f"In no number, for they failed or were cancelled: {_named(missing)}.")
+    return tuple(told)
+
+
+def _named(runs: Iterable[RunResult]) -> str:
+    return "; ".join(f"{run.arm}, seed {run.seed}" for run in runs)
