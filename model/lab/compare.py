@@ -80,19 +80,23 @@ def steps_to(name: str, at_least: float, budget: int) -> Of:
 def paired(results: Results, declared: Declared, first: str, second: str, of: Of) -> list[OfSeed]:
     """Of each seed, the outcome of one arm less that of another, or divided by it.
 
-    Where both are bounds nothing is known of their relation, and the seed has no number.
+    Where two bounds leave their relation open, the seed has no number.
 
     Args:
         declared: whose scale decides.
         first, second: the arms: first - second, or first / second.
     """
     both = results.pairs(first, second)
-    return [_compared(declared, one.seed, of(one), of(two)) for one, two in both]
+    return [compared(declared, one.seed, of(one), of(two)) for one, two in both]
 
 
-def _compared(declared: Declared, seed: int, one: Outcome, two: Outcome) -> OfSeed:
+def compared(declared: Declared, seed: int, one: Outcome, two: Outcome) -> OfSeed:
+    """One outcome less another, or divided by it, as the declared scale says.
+
+    Of two bounds something is known where one is from below and the other from above.
+    """
     note = "; ".join(text for text in (one.note, two.note) if text)
-    if one.value is None or two.value is None or (one.bound and two.bound):
+    if one.value is None or two.value is None or (one.bound and one.bound == two.bound):
         return OfSeed(seed, None, note)
     bound = _bound(one, two)
     note = f"{note}: {bound} this" if bound else note
@@ -104,6 +108,6 @@ def _compared(declared: Declared, seed: int, one: Outcome, two: Outcome) -> OfSe
 
 
 def _bound(one: Outcome, two: Outcome) -> str:
-    """What is known of a difference or ratio of which one side is a bound."""
+    """What is known of a difference or ratio of which a side is a bound, or both agree."""
     turned = {"": "", "at least": "at most", "at most": "at least"}
     return one.bound or turned[two.bound]
