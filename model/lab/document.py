@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from model.lab.experiment import Experiment, Params
-from model.lab.report import Report, Table, effect_json, table_json, unique_names
+from model.lab.report import Report, Section, Table, effect_json, table_json, unique_names
 from model.lab.results import RunResult
 
 FIGURE_FORMS = ("svg", "png", "json", "csv")
@@ -78,6 +78,7 @@ def document(
             }
             for figure in report.figures
         ],
+        "sections": [_section(section) for section in report.sections],
         "caveats": [*_left_out(runs), *report.caveats],
         "factors": [dict(factor) for factor in report.factors],
         "params": params.model_dump(mode="json"),
@@ -128,6 +129,12 @@ def _require_names(report: Report) -> None:
 def _table(experiment_id: str, table: Table) -> dict[str, Any]:
     links = _links(experiment_id, "tables", table.name, ("csv",))
     return table_json(table) | {"links": links}
+
+
+def _section(section: Section) -> dict[str, Any]:
+    effect = effect_json(section.effect)
+    told = vars(section) | {"effect": effect, "verdict": effect["verdict"]}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in told.items()}
 
 
 def _links(experiment_id: str, what: str, name: str, forms: Sequence[str]) -> dict[str, str]:

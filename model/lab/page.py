@@ -22,7 +22,7 @@ def page(report: Told, figures: Mapping[str, bytes]) -> str:
     Args:
         report: as `model.lab.document` has it. One of several parts, as the page of the post
             is, has `sections` in the order in which they are read, each with `title`, `claim`,
-            `verdict` (or null), `effect` (or null), `summary`, `figures` (names), `tables` and
+            `verdict` (or null), `effect` (or null), `summary`, `figures` and `tables` (names) and
             `leaves_open`: a list of sentences, or one.
         figures: SVG files of `model.figures.draw_chart.svg` by name, best those without their
             words, which the page says itself. One that is missing is named and not shown.
@@ -87,8 +87,15 @@ def _sections(report: Told, drawn: _Drawn) -> list[Html]:
     return [
         element("h2", "The claims, in their order"),
         overview,
-        *(_section(number, one, drawn) for number, one in enumerate(sections, 1)),
+        *(
+            _section(number, one, drawn, _tables(report, one["tables"]))
+            for number, one in enumerate(sections, 1)
+        ),
     ]
+
+
+def _tables(report: Told, names: Sequence[str]) -> list[Told]:
+    return [one for one in report["tables"] if one["name"] in names]
 
 
 def _overview(number: int, section: Told) -> list[str]:
@@ -97,7 +104,7 @@ def _overview(number: int, section: Told) -> list[str]:
     return [str(number), section["title"], section["verdict"] or "", name, told]
 
 
-def _section(number: int, section: Told, drawn: _Drawn) -> Html:
+def _section(number: int, section: Told, drawn: _Drawn, tables: Sequence[Told]) -> Html:
     known = [name for name in dict.fromkeys(section["figures"]) if name in drawn.left]
     judged = element(
         "div",
@@ -111,7 +118,7 @@ def _section(number: int, section: Told, drawn: _Drawn) -> Html:
         element("h2", f"{number}. {section['title']}"),
         element("div", judged, aside, class_="beside") if aside else judged,
         *map(drawn.take, known),
-        *map(report_table, section["tables"]),
+        *map(report_table, tables),
     )
 
 
@@ -126,9 +133,11 @@ def _leaves_open(said: str | Sequence[str]) -> Html | None:
 
 
 def _findings(report: Told, drawn: _Drawn) -> list[Html]:
+    shown = {name for one in report.get("sections") or () for name in one["tables"]}
+    tables = [one for one in report["tables"] if one["name"] not in shown]
     return [
         *_part("Figures", map(drawn.take, list(drawn.left))),
-        *_part("Tables", map(report_table, report["tables"])),
+        *_part("Tables", map(report_table, tables)),
         *_part("Other effects", [effects_table(report["others"])] if report["others"] else []),
         *_part("What it cannot show", [_list(report["caveats"])] if report["caveats"] else []),
     ]

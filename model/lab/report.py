@@ -31,6 +31,19 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Section:
+    """One claim of several that are told on one page."""
+
+    title: str
+    claim: str
+    effect: Effect
+    summary: str
+    figures: tuple[str, ...]  # names, of the report's
+    tables: tuple[str, ...]
+    leaves_open: tuple[str, ...]  # what the source leaves open or gets wrong, a sentence each
+
+
+@dataclass(frozen=True)
 class Report:
     """The answer of one experiment; whoever asks adds its kind, params and environment."""
 
@@ -44,6 +57,8 @@ class Report:
     factors: tuple[Mapping[str, Any], ...] = ()
     #: More claims that the same runs settle, each judged like the first.
     others: tuple[Effect, ...] = field(default=())
+    #: Parts in the order in which they are read, where there are several claims of one source.
+    sections: tuple[Section, ...] = ()
 
 
 def effect_json(effect: Effect) -> dict[str, Any]:

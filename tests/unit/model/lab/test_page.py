@@ -267,7 +267,7 @@ def test_a_post_is_told_in_its_order_with_what_it_leaves_open() -> None:
     sections = [
         section("dead units", figures=["loss"], leaves_open=["Saturated is not dead."]),
         section("update order", effect=None, verdict="contradicts", leaves_open="One question."),
-        section("unfinished", effect=None, verdict=None, tables=[table_json(TABLE)]),
+        section("unfinished", effect=None, verdict=None, tables=[TABLE.name]),
     ]
 
     found = read(page(told(kind="seed_post", sections=sections), FILES))
@@ -281,6 +281,7 @@ def test_a_post_is_told_in_its_order_with_what_it_leaves_open() -> None:
     places = [text.index(part) for part in parts]
     assert places == sorted(places)
     assert found.text.count("Title of loss") == 1  # the other figure is at the end
+    assert found.text.count("Steps by arm") == 1
     assert found.text.count("What the post leaves open or gets wrong") == 2
 
 
