@@ -7,6 +7,8 @@ from model.lab.bug_zoo import experiment as bug_zoo
 from model.lab.experiment import Experiment
 from model.lab.initialization import experiment as initialization
 from model.lab.ioffe_mnist import experiment as ioffe_mnist
+from model.lab.noisy_batch_norm import experiment as noisy_batch_norm
+from model.lab.saturation import experiment as saturation
 
 EXPERIMENTS: Mapping[str, Experiment] = {
     one.kind: one
@@ -15,6 +17,8 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         sweep.EXPERIMENT,
         bug_zoo.EXPERIMENT,
         ioffe_mnist.EXPERIMENT,
+        noisy_batch_norm.EXPERIMENT,
         initialization.EXPERIMENT,
+        saturation.EXPERIMENT,
     )
 }
