@@ -8,9 +8,10 @@ from model.figures.charts import Figure
 from model.lab import factors
 from model.lab.arms import POINTS, by_seed, ended_early, in_points, sentence
 from model.lab.compare import Of, Outcome, last, paired, steps_to
+from model.lab.drift import drift
 from model.lab.experiment import Experiment
 from model.lab.ioffe_mnist import figures
-from model.lab.ioffe_mnist.drift import drift, median, width
+from model.lab.ioffe_mnist.inputs import median, width
 from model.lab.ioffe_mnist.plan import ARMS, IoffeParams, Setting, arm_name, plan
 from model.lab.pair import proofs
 from model.lab.report import Report, Table

@@ -7,7 +7,8 @@ from statistics import fmean
 from model.figures.charts import Bars, BarSeries, Curve, Curves, Figure, Guide, Role
 from model.lab.bands import band
 from model.lab.compare import Of
-from model.lab.ioffe_mnist.drift import LEVELS, probes
+from model.lab.ioffe_mnist import inputs
+from model.lab.ioffe_mnist.inputs import LEVELS
 from model.lab.ioffe_mnist.plan import ARMS, Arm, IoffeParams, Setting, arm_name
 from model.lab.results import Results, RunResult
 
@@ -28,7 +29,9 @@ def percentiles(params: IoffeParams, results: Results) -> Figure | None:
     """Figure 1 (b) and (c): what enters one sigmoid; None where no run can show it."""
     setting = params.settings[0]
     first = {arm: results.of(arm_name(arm, setting))[:1] for arm in ARMS}
-    panels = tuple(_percentiles(arm, run) for arm in ARMS for run in first[arm] if probes(run))
+    panels = tuple(
+        _percentiles(arm, run) for arm in ARMS for run in first[arm] if inputs.percentiles(run)
+    )
     if not panels:
         return None
     return Figure(
@@ -77,7 +80,7 @@ def _accuracy(params: IoffeParams, results: Results, setting: Setting) -> Curves
 
 
 def _percentiles(arm: Arm, run: RunResult) -> Curves:
-    found = probes(run)
+    found = inputs.percentiles(run)
     steps = [step for step, _ in found]
     curves = (
         Curve(

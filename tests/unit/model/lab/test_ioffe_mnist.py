@@ -8,8 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from model.errors import SpecRefused
-from model.lab.ioffe_mnist.drift import drift, median, width
+from model.lab.drift import drift
 from model.lab.ioffe_mnist.experiment import EXPERIMENT
+from model.lab.ioffe_mnist.inputs import median, width
 from model.lab.ioffe_mnist.plan import IoffeParams
 from model.lab.results import Measured, Results, RunResult, Series
 from tests.laboratory import asked, report_of, results_of
@@ -68,8 +69,8 @@ def test_the_drift_is_the_deviation_over_time_averaged_over_units() -> None:
         measured(20, p15=[-1.0, 0.0], p50=[2.0, 1.0], p85=[1.0, 1.0]),
     )
     one = run("none", measured={"percentiles": found})
-    assert drift(median, 10)(one).value == pytest.approx(0.5)  # (1 + 0) / 2
-    assert drift(width, 10)(one).value == pytest.approx(1.0)  # (0 + 2) / 2
+    assert drift(median, first=10)(one).value == pytest.approx(0.5)  # (1 + 0) / 2
+    assert drift(width, first=10)(one).value == pytest.approx(1.0)  # (0 + 2) / 2
 
 
 def test_units_without_a_number_and_unreadable_probes_are_left_out_of_the_drift() -> None:
@@ -78,8 +79,8 @@ def test_units_without_a_number_and_unreadable_probes_are_left_out_of_the_drift(
         Measured(15, {"unreadable": "not finite"}),
         measured(20, p15=[0.0, 0.0], p50=[2.0, 1.0], p85=[0.0, 0.0]),
     )
-    assert drift(median, 0)(run("none", measured={"percentiles": found})).value == 1.0
-    nothing = drift(median, 0)(run("none", measured={"percentiles": found[1:2]}))
+    assert drift(median, first=0)(run("none", measured={"percentiles": found})).value == 1.0
+    nothing = drift(median, first=0)(run("none", measured={"percentiles": found[1:2]}))
     assert nothing.value is None
 
 
@@ -88,7 +89,7 @@ def test_a_run_that_diverged_has_drifted_at_least_as_far_as_was_seen() -> None:
         measured(10, p15=[0.0], p50=[0.0], p85=[0.0]),
         measured(20, p15=[0.0], p50=[4.0], p85=[0.0]),
     )
-    one = drift(median, 0)(run("none", measured={"percentiles": found}, outcome="diverged"))
+    one = drift(median, first=0)(run("none", measured={"percentiles": found}, outcome="diverged"))
     assert (one.value, one.bound) == (2.0, "at least")
 
 
