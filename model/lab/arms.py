@@ -47,7 +47,8 @@ def by_seed(
 
 def sentence(effect: Effect) -> str:
     """An effect's name with its number, interval and seeds."""
-    return f"{effect.declared.name}: {found(effect_json(effect))}"
+    name = effect.declared.name
+    return f"{name[:1].upper()}{name[1:]}: {found(effect_json(effect))}"
 
 
 def ended_early(results: Results) -> tuple[str, ...]:
