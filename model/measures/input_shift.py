@@ -64,16 +64,18 @@ def input_shift_of(
     after: nn.Module,
     blocks: Sequence[Block],
     *,
+    later: Sequence[Block] | None = None,
     again: tuple[Again, Again] | None = None,
 ) -> tuple[LayerShift, ...]:
     """How far the input of each layer with weights moved from one network to the other.
 
     The networks are run in the modes in which they are, and left as they are. A layer that is
-    fed with the rows themselves has a shift of 0.
+    fed with the rows themselves has a shift of 0, or that of the rows where they differ.
 
     Args:
         before, after: of one architecture.
         blocks: rows, of which all values are held: of images, those of some positions.
+        later: as many rows, which the other network gets; None: the same.
         again: puts the generators back, before and after.
 
     Returns:
@@ -81,8 +83,8 @@ def input_shift_of(
     """
     device = device_of(before)
     first, second = again or (seeded(0, device), seeded(1, device))
-    earlier, later = _inputs(before, blocks, first), _inputs(after, blocks, second)
-    return tuple(_shift(name, values, later[name]) for name, values in earlier.items())
+    a, b = _inputs(before, blocks, first), _inputs(after, later or blocks, second)
+    return tuple(_shift(name, values, b[name]) for name, values in a.items())
 
 
 def passes(asked: spec.InputShift, checked: Checked) -> int:

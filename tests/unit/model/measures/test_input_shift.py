@@ -66,6 +66,20 @@ def test_a_stretched_input_has_the_shift_of_its_closed_form():
     )
 
 
+def test_rows_that_move_shift_every_layer_of_one_network():
+    """Rows moved by d: the first layer's input by |d| / SD, the next by what it makes of that."""
+    x, network = draw(200, 2), scaled([2.0, -3.0], [1.0, 0.0])
+    d = torch.tensor([0.5, -0.25], dtype=torch.float64)
+
+    first, second = input_shift_of(
+        network, network, [Block(x, NO_TARGETS)], later=[Block(x + d, NO_TARGETS)]
+    )
+
+    expected = (d.abs() / x.std(0, correction=0)).tolist()
+    assert first.wasserstein.tolist() == pytest.approx(expected)
+    assert second.wasserstein.tolist() == pytest.approx(expected)
+
+
 def test_the_distance_is_that_of_the_cheapest_matching():
     """Of six values with six others, over all 720 matchings."""
     before, after = draw(6, 1), draw(6, 1, seed=1) * 2 + 0.3
