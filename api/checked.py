@@ -1,10 +1,10 @@
 """What a spec amounts to before it is queued: sizes, memory, measures, findings."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
-from api.resources import FindingResource, Resource, Spec
+from api.resources import FindingResource, Resource
 from model.measures.periods import planned
 from model.plan import Checked
 
@@ -36,10 +36,22 @@ class MeasurePlan(Resource):
     share: float = Field(description="The same as a share of the training's row-passes.")
 
 
+SizedSpec = Annotated[
+    dict[str, Any],
+    WithJsonSchema(
+        {
+            "type": "object",
+            "required": ["sizes"],
+            "properties": {"sizes": {"type": "array", "items": {"type": "object"}}},
+        }
+    ),
+]
+
+
 class CheckedSpec(Resource):
     """A spec with everything that was computed of it."""
 
-    spec: Spec = Field(
+    spec: SizedSpec = Field(
         description="With every default filled in, and `sizes`: one row per layer with its "
         "shapes and parameters."
     )

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from sqlalchemy import Connection
+from starlette.convertors import Convertor, register_url_convertor
 
 from api import experiment_resources, experiments, openapi, repeats, report_files
 from api.bodies import JSON, StrictRoute
@@ -25,6 +26,22 @@ from core.errors import StoreUnavailable
 from core.experiments import Experiment
 from core.states import State
 
+
+class _OneOf(Convertor[str]):
+    """What stands for an experiment's id: anything but the word that has a route of its own."""
+
+    regex = "(?!kinds$)[^/]+"
+
+    def convert(self, value: str) -> str:
+        """The id as it stands."""
+        return value
+
+    def to_string(self, value: str) -> str:
+        """The id as it stands."""
+        return value
+
+
+register_url_convertor("experiment", _OneOf())
 router = APIRouter(prefix="/v1/experiments", tags=["experiments"], route_class=StrictRoute)
 _log = logs.get(__name__)
 
@@ -118,7 +135,7 @@ async def list_experiments(
     return await services.database.aread(read)
 
 
-@router.get("/{experiment_id}", responses=refusals(404))
+@router.get("/{experiment_id:experiment}", responses=refusals(404))
 async def get_experiment(experiment_id: ExperimentId, services: Given) -> ExperimentResource:
     """One experiment: how far its runs are, and its report in brief once that is there."""
     return await _told(services, experiment_id)
@@ -147,7 +164,7 @@ async def cancel_experiment(experiment_id: ExperimentId, services: Given) -> Exp
     return await _told(services, experiment_id)
 
 
-@router.delete("/{experiment_id}", status_code=204, responses=_REFUSED)
+@router.delete("/{experiment_id:experiment}", status_code=204, responses=_REFUSED)
 async def delete_experiment(experiment_id: ExperimentId, services: Given) -> None:
     """Delete an ended experiment with its report. Its runs stay, as runs of their own."""
     deleted = await services.database.awrite(lambda c: records.delete(c, experiment_id))
@@ -192,7 +209,8 @@ async def get_report_page(
 @router.get(
     "/{experiment_id}/figures/{figure}.{form}",
     response_class=Response,
-    responses=_file(*("image/svg+xml", "image/png", "application/json", "text/csv")),
+    responses=_file(*("image/svg+xml", "image/png", "application/json", "text/csv"))
+    | refusals(422),
     openapi_extra=openapi.asks_with(_CONDITION),
 )
 async def get_figure(
@@ -211,7 +229,7 @@ async def get_figure(
 @router.get(
     "/{experiment_id}/tables/{table}.csv",
     response_class=Response,
-    responses=_file("text/csv"),
+    responses=_file("text/csv") | refusals(422),
     openapi_extra=openapi.asks_with(_CONDITION),
 )
 async def get_table(

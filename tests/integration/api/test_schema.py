@@ -39,7 +39,7 @@ def test_the_service_does_what_its_description_says(case: Any, service: Any) -> 
 
 
 @pytest.fixture(scope="module")
-def ids(service: Any, trained: Any, scored: Any, sound: Any) -> dict[str, str]:
+def ids(service: Any, trained: Any, scored: Any, sound: Any, reported: Any) -> dict[str, str]:
     """By path parameter, something that exists: a checkpoint with all that a worker finds."""
     checkpoint = scored["checkpoints"][0]
     operation = httpx.post(f"{service.url}/v1/checkpoints/{checkpoint}/recalibrate", json={})
@@ -48,11 +48,13 @@ def ids(service: Any, trained: Any, scored: Any, sound: Any) -> dict[str, str]:
     httpx.put(model, json={"checkpoint": sound["checkpoint"]}, timeout=30)
     httpx.put(f"{model}/aliases/live", json={"version": 1})
     named |= {"name": "described", "version": "1", "alias": "live"}
+    named |= {"experiment_id": reported["id"], "figure": "curves", "form": "svg"}
+    named |= {"table": "by-seed"}
     return named | {"operation_id": operation.json()["id"]}
 
 
 @(
-    schema.include(path_regex="run_id|checkpoint_id|operation_id|name")
+    schema.include(path_regex="run_id|checkpoint_id|operation_id|experiment_id|name")
     .exclude(method="DELETE")
     .parametrize()
 )
