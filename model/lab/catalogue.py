@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from model.lab import pair, sweep
 from model.lab.bug_zoo import experiment as bug_zoo
 from model.lab.covariate_shift import experiment as covariate_shift
+from model.lab.ema_against_precise import experiment as ema_against_precise
 from model.lab.experiment import Experiment
 from model.lab.initialization import experiment as initialization
 from model.lab.ioffe_mnist import experiment as ioffe_mnist
@@ -22,5 +23,6 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         initialization.EXPERIMENT,
         saturation.EXPERIMENT,
         covariate_shift.EXPERIMENT,
+        ema_against_precise.EXPERIMENT,
     )
 }
