@@ -49,7 +49,7 @@ def report_of(
     """
     given = asked(experiment, **params)
     planned = experiment.plan(given, seeds)
-    results = results_of(planned, folder, processes)
+    results = replace(results_of(planned, folder, processes), seeds=tuple(seeds))
     return experiment.report(given, results), results
 
 

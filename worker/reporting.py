@@ -53,7 +53,7 @@ class Reporting:
         experiment = EXPERIMENTS[told.kind]
         params = experiment.params.model_validate_json(json.dumps(told.params))
         runs = list(_runs(Path(told.runs), self._moved))
-        results = Results(tuple(run.result for run in runs), self._moved)
+        results = Results(tuple(run.result for run in runs), self._moved, tuple(told.seeds))
         found = experiment.report(params, results)
         asked = (experiment, params, told.seeds)
         whole = document(told.experiment, asked, runs, found, _environment())

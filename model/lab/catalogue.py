@@ -9,6 +9,7 @@ from model.lab.ema_against_precise import experiment as ema_against_precise
 from model.lab.experiment import Experiment
 from model.lab.initialization import experiment as initialization
 from model.lab.ioffe_mnist import experiment as ioffe_mnist
+from model.lab.neuron_chain import experiment as neuron_chain
 from model.lab.noisy_batch_norm import experiment as noisy_batch_norm
 from model.lab.saturation import experiment as saturation
 
@@ -22,6 +23,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         noisy_batch_norm.EXPERIMENT,
         initialization.EXPERIMENT,
         saturation.EXPERIMENT,
+        neuron_chain.EXPERIMENT,
         covariate_shift.EXPERIMENT,
         ema_against_precise.EXPERIMENT,
     )

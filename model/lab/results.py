@@ -106,10 +106,12 @@ class Results:
 
     Args:
         moved: to be called now and then by whatever takes long: its process is alive.
+        seeds: as asked for; of an experiment without runs they are all that it has.
     """
 
     runs: tuple[RunResult, ...]
     moved: Callable[[], None] = lambda: None
+    seeds: tuple[int, ...] = ()
 
     def of(self, arm: str) -> tuple[RunResult, ...]:
         """The runs of one arm that count, by seed."""
