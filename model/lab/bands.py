@@ -1,6 +1,6 @@
 """Curves over seeds: the runs of one arm as a line with a band."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite, nan
 from statistics import median
 
@@ -23,17 +23,21 @@ def band(runs: Sequence[RunResult], name: str, label: str, role: Role) -> Curve:
 
 def over_seeds(series: Sequence[Series], label: str, role: Role) -> Curve:
     """The same of any series, one a seed."""
-    steps = sorted({step for one in series for step in one.steps})
-    known = [dict(zip(one.steps, one.values, strict=True)) for one in series]
-    columns = [[one.get(step, nan) for one in known] for step in steps]
+    return by_place([dict(zip(one.steps, one.values, strict=True)) for one in series], label, role)
+
+
+def by_place(seeds: Sequence[Mapping[float, float]], label: str, role: Role) -> Curve:
+    """The same of values over anything, by its place on the x axis, one mapping a seed."""
+    places = sorted({place for one in seeds for place in one})
+    columns = [[one.get(place, nan) for one in seeds] for place in places]
     return Curve(
         label=label,
-        x=steps,
+        x=places,
         y=[_of(column, median) for column in columns],
         role=role,
-        low=[_of(column, min) for column in columns] if len(series) > 1 else None,
-        high=[_of(column, max) for column in columns] if len(series) > 1 else None,
-        n=len(series),
+        low=[_of(column, min) for column in columns] if len(seeds) > 1 else None,
+        high=[_of(column, max) for column in columns] if len(seeds) > 1 else None,
+        n=len(seeds),
     )
 
 

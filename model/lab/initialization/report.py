@@ -119,7 +119,7 @@ def _summary(params: Params, effects: Sequence[Effect], by_start: Sequence[Effec
     shorter = _shorter(params, by_start)
     if shorter:
         told.append(f"The safe step is longer without norm from {' and '.join(shorter)}.")
-    return " ".join(one[:1].upper() + one[1:] for one in told)
+    return " ".join(told)
 
 
 def _shorter(params: Params, by_start: Sequence[Effect]) -> list[str]:

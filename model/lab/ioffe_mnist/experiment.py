@@ -10,6 +10,7 @@ from model.lab.arms import POINTS, by_seed, ended_early, in_points, sentence
 from model.lab.compare import Of, Outcome, last, paired, steps_to
 from model.lab.drift import drift
 from model.lab.experiment import Experiment
+from model.lab.guessing import guessing
 from model.lab.ioffe_mnist import figures
 from model.lab.ioffe_mnist.inputs import median, width
 from model.lab.ioffe_mnist.plan import ARMS, IoffeParams, Setting, arm_name, plan
@@ -97,13 +98,11 @@ def _at_chance(results: Results, setting: Setting) -> Effect:
 
 
 def _above_chance(results: Results, run: RunResult) -> OfSeed:
-    classes = results.start(run).arrays.test.classes
-    found = run.series.get("test_accuracy")
-    if classes is None or found is None or not len(classes):
+    guess, found = guessing(results, run), run.series.get("test_accuracy")
+    if guess is None or found is None:
         return OfSeed(run.seed, None, f"{run.arm} has no test_accuracy")
-    guessing = float(classes.bincount().max()) / len(classes)
-    note = f"guessing the most frequent class: {guessing:.1%}"
-    return OfSeed(run.seed, POINTS * (max(found.values) - guessing) - ABOVE_CHANCE, note)
+    note = f"guessing the most frequent class: {guess:.1%}"
+    return OfSeed(run.seed, POINTS * (max(found.values) - guess) - ABOVE_CHANCE, note)
 
 
 def _compared(results: Results, declared: Declared, setting: Setting, of: Of) -> list[OfSeed]:
