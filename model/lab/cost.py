@@ -14,26 +14,29 @@ from model.sizes import PlannedLayer
 from model.spec import Conv2d, Linear
 
 START_SECONDS = 0.3  # reading rows, building, saving and scoring the checkpoint
-STEP_SECONDS = 1.5e-4  # optimizer, loss and the loop itself
-LAYER_SECONDS = 4e-5  # forward and backward of a layer too small to take any time
+STEP_SECONDS = 1.2e-4  # optimizer, loss and the loop itself
+LAYER_SECONDS = 3.5e-5  # forward and backward of a layer too small to take any time
 #: Multiply-adds a second of one core in float32. Small images fill it badly.
-LINEAR_PER_SECOND = 2.0e10
-CONVOLUTION_PER_SECOND = 1.2e10
-VALUES_PER_SECOND = 4e8  # that an activation or a norm reads and writes
+LINEAR_PER_SECOND = 5e10
+CONVOLUTION_PER_SECOND = 3e10
+VALUES_PER_SECOND = 1.2e9  # that an activation or a norm reads and writes
 FLOAT64_FACTOR = 2.0
 
 
 def run_seconds(checked: Checked) -> float:
     """Seconds that a run takes on one core of a CPU."""
-    layers = list(checked.plan.walk())
-    per_row = sum(_row_seconds(layer) for layer in layers)
-    if checked.spec.precision == "float64":
-        per_row *= FLOAT64_FACTOR
-    step = STEP_SECONDS + len(layers) * LAYER_SECONDS
+    per_row = forward_seconds(checked)
+    step = STEP_SECONDS + len(list(checked.plan.walk())) * LAYER_SECONDS
     training = checked.steps * (step + 3 * checked.batches.size * per_row)
     held_out = checked.rows.test + checked.rows.validation
     evaluations = checked.steps // checked.evaluate_every + 1
     return START_SECONDS + training + evaluations * held_out * per_row
+
+
+def forward_seconds(checked: Checked) -> float:
+    """Seconds that one row of many takes forward on one core of a CPU."""
+    seconds = sum(_row_seconds(layer) for layer in checked.plan.walk())
+    return seconds * (FLOAT64_FACTOR if checked.spec.precision == "float64" else 1.0)
 
 
 def multiply_adds(layer: PlannedLayer) -> int:

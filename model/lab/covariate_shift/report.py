@@ -16,7 +16,7 @@ from model.lab.covariate_shift.arms import (
     seeds_of,
 )
 from model.lab.covariate_shift.test_time import Met
-from model.lab.report import Report, Table
+from model.lab.report import Cell, Report, Table
 from model.lab.results import Results
 from model.lab.santurkar import PUBLISHED_STEPS
 from model.lab.verdict import Declared, Effect, OfSeed, judge
@@ -73,7 +73,7 @@ def _losses(params: Params, results: Results) -> Table:
 
 
 def _two_shifts(met: Sequence[Met]) -> tuple[Table, ...]:
-    rows = [
+    rows: list[tuple[Cell, ...]] = [
         (one.norm, one.seed, statistics, *accuracy)
         for one in met
         for statistics, accuracy in (("of training", one.accuracy), ("new", one.anew))
