@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from model.lab import pair, sweep
+from model.lab.affine import experiment as affine
 from model.lab.bug_zoo import experiment as bug_zoo
 from model.lab.class_sorted_batches import experiment as class_sorted_batches
 from model.lab.covariate_shift import experiment as covariate_shift
@@ -10,10 +11,11 @@ from model.lab.ema_against_precise import experiment as ema_against_precise
 from model.lab.experiment import Experiment
 from model.lab.initialization import experiment as initialization
 from model.lab.ioffe_mnist import experiment as ioffe_mnist
+from model.lab.landscape import experiment as landscape
 from model.lab.learning_rate_range import experiment as learning_rate_range
 from model.lab.neuron_chain import experiment as neuron_chain
-from model.lab.landscape import experiment as landscape
 from model.lab.noisy_batch_norm import experiment as noisy_batch_norm
+from model.lab.placement import experiment as placement
 from model.lab.saturation import experiment as saturation
 
 EXPERIMENTS: Mapping[str, Experiment] = {
@@ -23,11 +25,13 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         sweep.EXPERIMENT,
         bug_zoo.EXPERIMENT,
         ioffe_mnist.EXPERIMENT,
+        affine.EXPERIMENT,
         noisy_batch_norm.EXPERIMENT,
         initialization.EXPERIMENT,
         learning_rate_range.EXPERIMENT,
         saturation.EXPERIMENT,
         neuron_chain.EXPERIMENT,
+        placement.EXPERIMENT,
         covariate_shift.EXPERIMENT,
         landscape.EXPERIMENT,
         ema_against_precise.EXPERIMENT,
