@@ -20,7 +20,7 @@ UNIT = 0  # that is drawn: any one, chosen before anything was trained
 def accuracy(params: IoffeParams, results: Results) -> Figure:
     """Figure 1 (a): test accuracy while training, a panel for each setting."""
     panels = tuple(_accuracy(params, results, setting) for setting in params.settings)
-    evidence = "With batch norm the network trains faster, whatever its start and its rate."
+    evidence = "The claim: with batch norm the network trains faster, whatever its start and rate."
     title = "Test accuracy while training"
     return Figure("accuracy", title, evidence, panels, columns=len(panels))
 
@@ -37,7 +37,7 @@ def percentiles(params: IoffeParams, results: Results) -> Figure | None:
     return Figure(
         "percentiles",
         f"Input of one sigmoid, {setting.name}",
-        "With batch norm the distribution that enters a unit is more stable while training.",
+        "The claim: with batch norm the distribution that enters a unit is more stable.",
         panels,
         columns=len(panels),
         notes=(
@@ -58,8 +58,8 @@ def drifts(params: IoffeParams, results: Results, of: dict[str, Of]) -> Figure:
     return Figure(
         "drift",
         "How far the input of a sigmoid wanders while the network trains",
-        "The conclusion does not hang on one unit: bars are means over all units of the last "
-        "hidden layer, dots are seeds.",
+        "The claim for all units of the last hidden layer, not one: bars are means over them, dots "
+        "are seeds.",
         panels,
         columns=len(panels),
         share_y=False,

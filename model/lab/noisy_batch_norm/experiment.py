@@ -8,13 +8,14 @@ from model.lab.arms import by_seed, ended_early, in_points, sentence
 from model.lab.compare import Of, last, mean_between, paired, steps_to
 from model.lab.drift import drift
 from model.lab.experiment import Experiment
+from model.lab.midway import above_midway
 from model.lab.noisy_batch_norm.figures import figures
 from model.lab.noisy_batch_norm.plan import ARMS, Arm, NoisyParams, arm_name, plan
 from model.lab.noisy_batch_norm.stability import unit_means
 from model.lab.pair import proofs
 from model.lab.report import Report, Table
 from model.lab.results import Results
-from model.lab.verdict import Declared, Effect, OfSeed, judge
+from model.lab.verdict import Declared, Effect, judge
 
 NO_DIFFERENCE = 1.0  # points of accuracy
 TRAINED = 0.9  # training accuracy to which steps are counted
@@ -60,7 +61,7 @@ def report(params: NoisyParams, results: Results) -> Report:
 
 def _effects(params: NoisyParams, results: Results, lr: float) -> Iterator[Effect]:
     yield _compared(results, lr, _declared(params, lr), ("noisy_batch", "none"), _early(params))
-    yield judge(_midway(params, lr), _kept(params, results, lr))
+    yield _kept(params, results, lr)
     name = f"steps to {100 * TRAINED:g} % training accuracy, lr {lr:g}: noisy_batch / none"
     faster = Declared(name, "", "ratio", "below", 1.0)
     yield _compared(results, lr, faster, ("noisy_batch", "none"), _steps(params))
@@ -88,20 +89,13 @@ def _midway(params: NoisyParams, lr: float) -> Declared:
     return Declared(name, "points", "difference", "above", 0.0)
 
 
-def _kept(params: NoisyParams, results: Results, lr: float) -> list[OfSeed]:
-    """Whether noise leaves more than half of what batch norm gains, in points above that half."""
-    of, declared = _early(params), _declared(params, lr)
-    noisy = paired(results, declared, arm_name("noisy_batch", lr), arm_name("none", lr), of)
-    batch = paired(results, declared, arm_name("batch", lr), arm_name("none", lr), of)
-    gains = {one.seed: one for one in batch}
-    return [_above_half(one, gains[one.seed]) for one in noisy if one.seed in gains]
-
-
-def _above_half(noisy: OfSeed, batch: OfSeed) -> OfSeed:
-    note = "; ".join(dict.fromkeys(text for text in (noisy.note, batch.note) if text))
-    if noisy.value is None or batch.value is None:
-        return OfSeed(noisy.seed, None, note)
-    return OfSeed(noisy.seed, noisy.value - batch.value / 2, note)
+def _kept(params: NoisyParams, results: Results, lr: float) -> Effect:
+    """Whether noise leaves more than half of what batch norm gains."""
+    declared = _midway(params, lr)
+    arms: tuple[Arm, ...] = ("noisy_batch", "none", "batch")
+    noisy, below, above = (arm_name(arm, lr) for arm in arms)
+    of = _early(params)
+    return judge(declared, above_midway(results, declared, noisy, below, above, of))
 
 
 def _compared(

@@ -39,8 +39,8 @@ def figures(params: NoisyParams, results: Results) -> Iterator[Figure]:
 def _accuracy(params: NoisyParams, results: Results) -> Figure:
     panels = tuple(_curves(params, results, metric, lr) for metric in METRICS for lr in params.lr)
     evidence = (
-        "Batch norm trains about as well with noise behind it, and far better than no norm; the "
-        "noise alone does harm."
+        "The claim: batch norm trains about as well with noise behind it, and far better than no "
+        "norm; the noise alone does harm."
     )
     return Figure("accuracy", "Accuracy while training", evidence, panels, columns=len(params.lr))
 
@@ -65,7 +65,7 @@ def _drift(params: NoisyParams, results: Results) -> Figure:
     return Figure(
         "drift",
         "How far the mean of what enters a unit wanders",
-        "With noise behind it, batch norm no longer keeps the inputs of the layers stable.",
+        "The claim: with noise behind it, batch norm does not keep the inputs of units in place.",
         panels,
         columns=len(panels),
         notes=(
@@ -98,7 +98,7 @@ def _one_unit(params: NoisyParams, results: Results) -> Figure:
     return Figure(
         "one-unit",
         f"What enters one unit's activation, lr {params.lr[0]:g}",
-        "The noise makes batch norm's distributions jump, and it trains nevertheless.",
+        "What the noise does to the distribution that batch norm keeps in place.",
         panels,
         columns=2,
         notes=(f"{_unit(runs)} Line: mean; band: one deviation to both sides.",),
@@ -139,8 +139,7 @@ def _ridges(params: NoisyParams, results: Results) -> Figure:
     return Figure(
         "ridges",
         f"Distribution of what enters one unit's activation, lr {params.lr[0]:g}",
-        "How alike the distributions of one unit are at several times says little of how well a "
-        "network trains.",
+        "The claim: how alike these distributions are says little of how well a network trains.",
         tuple(panels),
         columns=2,
         notes=(_unit(runs),),
