@@ -15,6 +15,7 @@ from model.lab.landscape import experiment as landscape
 from model.lab.learning_rate_range import experiment as learning_rate_range
 from model.lab.neuron_chain import experiment as neuron_chain
 from model.lab.noisy_batch_norm import experiment as noisy_batch_norm
+from model.lab.normalization_batch_size import experiment as normalization_batch_size
 from model.lab.placement import experiment as placement
 from model.lab.saturation import experiment as saturation
 
@@ -36,5 +37,6 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         landscape.EXPERIMENT,
         ema_against_precise.EXPERIMENT,
         class_sorted_batches.EXPERIMENT,
+        normalization_batch_size.EXPERIMENT,
     )
 }
