@@ -18,6 +18,7 @@ from model.lab.noisy_batch_norm import experiment as noisy_batch_norm
 from model.lab.normalization_batch_size import experiment as normalization_batch_size
 from model.lab.placement import experiment as placement
 from model.lab.saturation import experiment as saturation
+from model.lab.seed_post import experiment as seed_post
 
 EXPERIMENTS: Mapping[str, Experiment] = {
     one.kind: one
@@ -38,5 +39,6 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         ema_against_precise.EXPERIMENT,
         class_sorted_batches.EXPERIMENT,
         normalization_batch_size.EXPERIMENT,
+        seed_post.EXPERIMENT,
     )
 }

@@ -61,9 +61,9 @@ def _figure(params: Params, surfaces: list[Surface]) -> Figure:
 
 
 def _runs(params: Params, results: Results, norm: str) -> list[RunResult | None]:
-    seed = seeds_of(results)[0]
-    arms = (arm_of(norm, gain, params.path_rate) for gain in params.gains)
-    return [run_of(results, arm, seed) for arm in arms]
+    arms = [arm_of(norm, gain, params.path_rate) for gain in params.gains]
+    seeds = seeds_of(results)
+    return [run_of(results, arm, seeds[0]) if seeds else None for arm in arms]
 
 
 def _surface(

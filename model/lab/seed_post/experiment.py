@@ -1,0 +1,189 @@
+"""The post as an experiment: its claims in its order, each settled by an experiment of its own."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from math import log
+from statistics import fmean
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, Strict
+
+from model.lab.experiment import DatasetName, Experiment, Params, PlannedRun
+from model.lab.report import Report, Section, Table
+from model.lab.results import Results
+from model.lab.seed_post.claims import CLAIMS, PostClaim
+from model.lab.seed_post.kinds import KINDS
+from model.lab.verdict import Declared, Effect, OfSeed, judge
+from model.spec.parts import at_most
+
+DECLARED = Declared(
+    "share of the post's claims that hold in a seed, less one half",
+    *("", "difference", "above"),
+    margin=0.0,
+)
+Part = Literal[
+    "affine",
+    "saturation",
+    "neuron_chain",
+    "covariate_shift",
+    "noisy_batch_norm",
+    "placement",
+    "landscape",
+    "initialization",
+    "learning_rate_range",
+]
+
+
+class PostParams(Params):
+    """Which claims, on which rows."""
+
+    scale: Literal["default"] = Field(
+        "default", description="For published settings ask the experiments one by one."
+    )
+    dataset: DatasetName | None = Field(
+        None,
+        description="Rows with classes for every claim that can be asked of any; null: each "
+        "experiment's own.",
+    )
+    parts: Annotated[tuple[Part, ...], Strict(False), at_most(len(CLAIMS))] = Field(
+        tuple(claim.kind for claim in CLAIMS),
+        min_length=1,
+        max_length=len(CLAIMS),
+        description="Kinds of experiments whose claims are asked, told in the post's order.",
+    )
+
+
+def plan(params: PostParams, seeds: Sequence[int]) -> tuple[PlannedRun, ...]:
+    """The runs of every experiment, one experiment after the other."""
+    return tuple(
+        replace(run, arm=f"{claim.kind}: {run.arm}")
+        for claim, experiment, asked in _asked(params)
+        for run in experiment.plan(asked, seeds)
+    )
+
+
+def report(params: PostParams, results: Results) -> Report:
+    """Every experiment's report as a section, in the order of the post."""
+    told = [
+        (claim, experiment.report(asked, _of(results, claim)))
+        for claim, experiment, asked in _asked(params)
+    ]
+    effect = judge(DECLARED, list(_shares([one for _, one in told])))
+    sections = tuple(_section(*one) for one in told)
+    return Report(
+        effect=effect,
+        summary=_summary(sections),
+        tables=(_overview(sections), *(t for one in told for t in _named(*one).tables)),
+        figures=tuple(figure for one in told for figure in _named(*one).figures),
+        caveats=tuple(f"{c.title}: {text}" for c, one in told for text in one.caveats),
+        factors=tuple(factor for _, one in told for factor in one.factors),
+        others=tuple(other for _, one in told for other in one.others),
+        sections=sections,
+    )
+
+
+def _asked(params: PostParams) -> Iterator[tuple[PostClaim, Experiment, Params]]:
+    for claim in CLAIMS:
+        if claim.kind in params.parts:
+            yield claim, KINDS[claim.kind], _params_of(params, claim)
+
+
+def _params_of(params: PostParams, claim: PostClaim) -> Params:
+    kind = KINDS[claim.kind].params
+    given: dict[str, Any] = dict(claim.params)
+    if params.dataset is not None and "dataset" in kind.model_fields:
+        given["dataset"] = params.dataset
+    return kind.model_validate(given)
+
+
+def _of(results: Results, claim: PostClaim) -> Results:
+    """The runs of one experiment, under the names that it gave them."""
+    prefix = f"{claim.kind}: "
+    mine = (run for run in results.runs if run.arm.startswith(prefix))
+    return replace(
+        results, runs=tuple(replace(run, arm=run.arm.removeprefix(prefix)) for run in mine)
+    )
+
+
+def _named(claim: PostClaim, told: Report) -> Report:
+    """A report whose tables and figures have names that no other one has."""
+    prefix = f"{claim.kind.replace('_', '-')}-"
+    return replace(
+        told,
+        tables=tuple(replace(one, name=prefix + one.name) for one in told.tables),
+        figures=tuple(replace(one, name=prefix + one.name) for one in told.figures),
+    )
+
+
+def _section(claim: PostClaim, told: Report) -> Section:
+    named = _named(claim, told)
+    return Section(
+        claim.title,
+        claim.claim,
+        told.effect,
+        told.summary,
+        tuple(figure.name for figure in named.figures),
+        tuple(table.name for table in named.tables),
+        claim.leaves_open,
+    )
+
+
+def _shares(reports: Sequence[Report]) -> Iterator[OfSeed]:
+    """Of each seed, the share of claims that hold in it, less one half."""
+    for seed in sorted({one.seed for told in reports for one in told.effect.seeds}):
+        held = [
+            _holds(told.effect, one.value)
+            for told in reports
+            for one in told.effect.seeds
+            if one.seed == seed and one.value is not None
+        ]
+        if held:
+            yield OfSeed(seed, fmean(held) - 0.5, f"{sum(held)} of {len(held)} claims")
+
+
+def _holds(effect: Effect, value: float) -> bool:
+    """Whether one seed's value is beyond the margin on the claimed side."""
+    declared = effect.declared
+    if declared.scale == "ratio":
+        value, margin = log(value), log(declared.margin)
+    else:
+        margin = declared.margin
+    return value > margin if declared.claimed == "above" else value < -margin
+
+
+def _overview(sections: Sequence[Section]) -> Table:
+    rows = tuple(
+        (one.title, one.effect.verdict, one.effect.declared.name, one.effect.value, one.effect.n)
+        for one in sections
+    )
+    columns = ("part of the post", "verdict", "effect", "value", "seeds")
+    return Table("claims", "The claims of the post and our verdicts", columns, rows)
+
+
+def _summary(sections: Sequence[Section]) -> str:
+    def of(verdict: str) -> list[str]:
+        return [one.title for one in sections if one.effect.verdict == verdict]
+
+    told = [
+        f"{len(found)} {word}{': ' + '; '.join(found) if found else ''}"
+        for word, found in (
+            ("supported", of("supports")),
+            ("contradicted", of("contradicts")),
+            ("inconclusive", of("inconclusive")),
+        )
+    ]
+    return f"Of {len(sections)} claims of the post, {'. '.join(told)}."
+
+
+EXPERIMENT = Experiment(
+    kind="seed_post",
+    claim="Most of what the post says of batch norm holds when it is measured.",
+    source="the post BatchNorm of 2024-04-01, https://iancheung228.github.io, after Ioffe and "
+    "Szegedy 2015, https://arxiv.org/abs/1502.03167, and Santurkar et al. 2018, "
+    "https://arxiv.org/abs/1805.11604",
+    params=PostParams,
+    declared=DECLARED,
+    default_seconds=280,
+    plan=plan,
+    report=report,
+)
