@@ -30,7 +30,7 @@ from core.tables import run_labels, runs
 
 __all__ = ["Deleted", "Filter", "NewRun", "Page", "ResumePoint", "Run", "Submitted"]
 
-SPEC_VERSION = 1  # of the spec's format; workers leave newer ones to newer workers
+SPEC_VERSION = 2  # of the spec's format; workers leave newer ones to newer workers
 MAX_PAGE = 100
 
 

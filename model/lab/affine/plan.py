@@ -36,7 +36,7 @@ class AffineParams(Params):
     scale: Literal["default"] = Field(
         "default", description="There is no published setting of this kind."
     )
-    dataset: DatasetName = Field("spirals", description="Classes.")
+    dataset: DatasetName = Field("spirals", description="Rows with classes.")
     depths: Annotated[tuple[Annotated[int, Field(ge=1, le=64)], ...], *_several(MOST)] = Field(
         (1, 3), min_length=1, max_length=MOST, description="Hidden layers."
     )
