@@ -19,6 +19,7 @@ from model.lab.normalization_batch_size import experiment as normalization_batch
 from model.lab.placement import experiment as placement
 from model.lab.saturation import experiment as saturation
 from model.lab.seed_post import experiment as seed_post
+from model.lab.test_time_adaptation import experiment as test_time_adaptation
 
 EXPERIMENTS: Mapping[str, Experiment] = {
     one.kind: one
@@ -39,6 +40,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         ema_against_precise.EXPERIMENT,
         class_sorted_batches.EXPERIMENT,
         normalization_batch_size.EXPERIMENT,
+        test_time_adaptation.EXPERIMENT,
         seed_post.EXPERIMENT,
     )
 }
