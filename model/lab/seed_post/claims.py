@@ -5,14 +5,26 @@ The post "BatchNorm" of 2024-04-01: https://iancheung228.github.io
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+Part = Literal[
+    "affine",
+    "saturation",
+    "neuron_chain",
+    "covariate_shift",
+    "noisy_batch_norm",
+    "placement",
+    "landscape",
+    "initialization",
+    "learning_rate_range",
+]
 
 
 @dataclass(frozen=True)
 class PostClaim:
     """One claim of the post."""
 
-    kind: str  # of the experiment
+    kind: Part  # of the experiment
     title: str
     claim: str  # as the post makes it
     leaves_open: tuple[str, ...]  # or gets wrong, a sentence each

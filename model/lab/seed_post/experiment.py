@@ -11,7 +11,7 @@ from pydantic import Field, Strict
 from model.lab.experiment import DatasetName, Experiment, Params, PlannedRun
 from model.lab.report import Report, Section, Table
 from model.lab.results import Results
-from model.lab.seed_post.claims import CLAIMS, PostClaim
+from model.lab.seed_post.claims import CLAIMS, Part, PostClaim
 from model.lab.seed_post.kinds import KINDS
 from model.lab.verdict import Declared, Effect, OfSeed, judge
 from model.spec.parts import at_most
@@ -21,17 +21,6 @@ DECLARED = Declared(
     *("", "difference", "above"),
     margin=0.0,
 )
-Part = Literal[
-    "affine",
-    "saturation",
-    "neuron_chain",
-    "covariate_shift",
-    "noisy_batch_norm",
-    "placement",
-    "landscape",
-    "initialization",
-    "learning_rate_range",
-]
 
 
 class PostParams(Params):
