@@ -109,7 +109,8 @@ def test_a_spec_of_a_newer_version_waits_for_a_newer_worker(
     with_dataset: Database, submit: Submit
 ) -> None:
     submit()
-    with_dataset.write(lambda c: c.execute(text("UPDATE runs SET spec_version = spec_version + 1")) and None)
+    newer = text("UPDATE runs SET spec_version = spec_version + 1")
+    with_dataset.write(lambda c: c.execute(newer) and None)
     assert with_dataset.read(lambda c: claims.next_queued(c, "cpu", False)) is None
 
 

@@ -12,7 +12,7 @@ from model.figures.draw_chart import svg
 from model.lab.document import Environment, TrainedRun, document
 from model.lab.experiment import Experiment, Params
 from model.lab.page import page
-from model.lab.report import Report, Table, effect_json, table_json
+from model.lab.report import Report, Table, effect_json
 from model.lab.results import RunResult
 from model.lab.verdict import Declared, OfSeed, judge
 from model.spec import RunSpec
