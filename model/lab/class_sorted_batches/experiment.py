@@ -174,7 +174,7 @@ EXPERIMENT = Experiment(
     "section 6, https://arxiv.org/abs/2105.07576",
     params=SortedParams,
     declared=DECLARED,
-    default_seconds=60,
+    default_seconds=35,
     plan=plan,
     report=report,
 )

@@ -69,7 +69,7 @@ def _looks(results: Results, run: RunResult) -> Looks:
     for at in run.checkpoints:
         loaded = results.trained(run, at.step)
         if loaded is not None:
-            exact = recomputed(loaded, start)
-            pair = (in_eval(net, part, loaded.block_rows) for net in (loaded.network, exact))
-            found.append((at.step, *pair))
+            running = in_eval(loaded.network, part, loaded.block_rows)
+            exact = in_eval(recomputed(loaded, start), part, loaded.block_rows)
+            found.append((at.step, running, exact))
     return Looks(*zip(*found, strict=True)) if found else Looks()

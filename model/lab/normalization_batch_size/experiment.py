@@ -12,7 +12,7 @@ from model.lab.experiment import Experiment
 from model.lab.normalization_batch_size.errors_of_run import NAMES, AllErrors, look, of_error
 from model.lab.normalization_batch_size.plan import GroupParams, arm_name, plan
 from model.lab.pair import proofs
-from model.lab.report import Report, Table
+from model.lab.report import Cell, Report, Table
 from model.lab.results import Results, RunResult
 from model.lab.verdict import Declared, Effect, judge
 
@@ -111,11 +111,11 @@ def _tables(params: GroupParams, results: Results, errors: AllErrors) -> tuple[T
 
 def _published() -> Table:
     sizes = tuple(PUBLISHED["precise"])
-    rows = tuple(
+    rows: list[tuple[Cell, ...]] = [
         (NAMES[name], *(values[size] for size in sizes)) for name, values in PUBLISHED.items()
-    )
+    ]
     title = "error as published, percent, by rows that are normalized together"
-    return Table("published", title, ("", *map(str, sizes)), rows)
+    return Table("published", title, ("", *map(str, sizes)), tuple(rows))
 
 
 def _figure(params: GroupParams, results: Results, errors: AllErrors) -> Figure:
@@ -171,7 +171,7 @@ EXPERIMENT = Experiment(
     "as in Hoffer et al. 2017, https://arxiv.org/abs/1705.08741",
     params=GroupParams,
     declared=_declared(GroupParams(), "running"),
-    default_seconds=60,
+    default_seconds=15,
     plan=plan,
     report=report,
 )

@@ -72,4 +72,5 @@ def _normalized(norm: BatchNorm, x: Tensor, size: int, share: float) -> Tensor:
     y = (chunks - mean) / norm.divisor_of(spread)
     if norm.weight is not None and norm.bias is not None:
         y = y * norm.weight.view(along) + norm.bias.view(along)
-    return y.flatten(0, 1).to(x.dtype)
+    normalized: Tensor = y.flatten(0, 1).to(x.dtype)
+    return normalized

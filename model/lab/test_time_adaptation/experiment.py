@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from math import isinf
 from statistics import fmean
 
-from model.figures.charts import Bars, BarSeries, Figure, Map
+from model.figures.charts import Bars, BarSeries, Figure, Map, Role
 from model.lab.arms import by_seed, ended_early, sentence
 from model.lab.experiment import Experiment
-from model.lab.report import Report, Table
+from model.lab.report import Cell, Report, Table
 from model.lab.results import Results
 from model.lab.single import beyond
 from model.lab.test_time_adaptation.claims import (
@@ -95,10 +95,12 @@ def _shifts(looks: AllLooks) -> Table:
 
 
 def _few(looks: AllLooks) -> Table:
-    rows = tuple((_weight(N), *(one.few(N) for one in looks.values())) for N in WEIGHTS)
+    rows: list[tuple[Cell, ...]] = [
+        (_weight(N), *(one.few(N) for one in looks.values())) for N in WEIGHTS
+    ]
     columns = ("N", *(f"seed {seed}" for seed in looks))
     title = "accuracy, percent, with the statistics of 8 rows, mean over all corruptions"
-    return Table("few-rows", title, columns, rows)
+    return Table("few-rows", title, columns, tuple(rows))
 
 
 def _figures(params: AdaptationParams, looks: AllLooks) -> tuple[Figure, ...]:
@@ -115,8 +117,8 @@ def _figures(params: AdaptationParams, looks: AllLooks) -> tuple[Figure, ...]:
         ),
         columns=2,
         notes=(
-            f"Each cell is the mean of {len(looks)} seeds. The source counts as N rows; N = inf is no "
-            "adaptation.",
+            f"Each cell is the mean of {len(looks)} seeds. The source counts as N rows; N = inf is "
+            "no adaptation.",
         ),
     )
     bars = Figure(
@@ -152,15 +154,15 @@ def _map(title: str, found: list[Cells]) -> Map:
 def _bars(looks: AllLooks) -> Bars:
     kinds = tuple(dict.fromkeys(kind for kind, _ in _common(looks)))
 
-    def series(label: str, side: str) -> BarSeries:
+    def series(label: str, side: str, role: Role) -> BarSeries:
         seeds = tuple(
             [one.mean(side, "accuracy", kind) for one in looks.values()] for kind in kinds
         )
-        role = "none" if side == "source" else "batch"
         return BarSeries(label, [fmean(values) for values in seeds], role, seeds=seeds)
 
-    both = (series("statistics of the source", "source"), series("of all target rows", "target"))
-    return Bars("", "accuracy, percent", kinds, both)
+    source = series("statistics of the source", "source", "none")
+    target = series("of all target rows", "target", "batch")
+    return Bars("", "accuracy, percent", kinds, (source, target))
 
 
 def _common(looks: AllLooks) -> list[tuple[Corruption, int]]:
@@ -200,7 +202,7 @@ EXPERIMENT = Experiment(
     "https://arxiv.org/abs/2006.10963; Li et al. 2016, https://arxiv.org/abs/1603.04779",
     params=AdaptationParams,
     declared=PRIMARY,
-    default_seconds=30,
+    default_seconds=20,
     plan=plan,
     report=report,
 )

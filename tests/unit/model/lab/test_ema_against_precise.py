@@ -107,7 +107,7 @@ def test_runs_of_one_seed_have_the_same_weights_and_other_statistics(results: Re
 
 def test_the_report_is_about_the_checkpoints_of_each_run(results: Results) -> None:
     report = EXPERIMENT.report(asked(EXPERIMENT, **SMALL), results)
-    by_hand = []
+    by_hand, shares = [], []
     for run_ in results.of("momentum 0.5"):
         start, gaps = results.start(run_), []
         for step in (8, 12, 16):  # settled is 7
@@ -117,7 +117,9 @@ def test_the_report_is_about_the_checkpoints_of_each_run(results: Results) -> No
             exact = in_eval(recomputed(loaded, start), part, 1_000)
             gaps.append(in_eval(loaded.network, part, 1_000) - exact)
         by_hand.append(sum(gaps) / 3)
-    assert [one.value for one in report.effect.seeds] == pytest.approx(by_hand)
+        shares.append(100 * sum(gap > 0 for gap in gaps) / 3 - 80)
+    assert [one.value for one in report.effect.seeds] == pytest.approx(shares)
+    assert [one.value for one in report.others[0].seeds] == pytest.approx(by_hand)
     assert [len(table.rows) for table in report.tables] == [2, 2, 2]
     (figure,) = report.figures
     assert len(figure.panels) == 2
