@@ -25,8 +25,8 @@ CAVEATS = (
     "Where power is lost was chosen with reason. In front of an activation and without a bias, "
     "every unit bends at the mean of its rows, and one hidden layer of such units can only tell "
     "directions from the middle of the rows apart. Behind an activation nothing can be lost, as "
-    "the next linear layer has a gain and a bias of its own. Networks that are wide or deep enough "
-    "for their rows, as most in practice, show no such difference.",
+    "the next linear layer has a gain and a bias of its own. How far depth makes up for it is what "
+    "the deeper networks show; on rows that a network fits with ease there is nothing to see.",
     "That gain and bias can make batch norm the identity holds for the rows that its statistics "
     "come from. In training these are those of each mini-batch, so that a network in training is "
     "never quite the one without norm.",

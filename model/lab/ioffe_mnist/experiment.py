@@ -89,7 +89,7 @@ def _final(results: Results, setting: Setting) -> Effect:
 def _at_chance(results: Results, setting: Setting) -> Effect:
     """Whether a network without norm that starts small ever does more than guess."""
     name = (
-        f"highest test accuracy without norm, {setting.name}: above guessing and "
+        f"highest test accuracy without norm, {setting.name}: less that of guessing and "
         f"{ABOVE_CHANCE:g} points"
     )
     declared = Declared(name, "points", "difference", "below", 0.0)

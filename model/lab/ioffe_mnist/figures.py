@@ -22,7 +22,7 @@ def accuracy(params: IoffeParams, results: Results) -> Figure:
     panels = tuple(_accuracy(params, results, setting) for setting in params.settings)
     evidence = "The claim: with batch norm the network trains faster, whatever its start and rate."
     title = "Test accuracy while training"
-    return Figure("accuracy", title, evidence, panels, columns=len(panels))
+    return Figure("accuracy", title, evidence, panels, columns=min(3, len(panels)))
 
 
 def percentiles(params: IoffeParams, results: Results) -> Figure | None:
@@ -63,6 +63,7 @@ def drifts(params: IoffeParams, results: Results, of: dict[str, Of]) -> Figure:
         panels,
         columns=len(panels),
         share_y=False,
+        notes=("A network that stays at chance may not drift at all: its units hardly see rows.",),
     )
 
 
@@ -74,7 +75,7 @@ def _accuracy(params: IoffeParams, results: Results, setting: Setting) -> Curves
         "optimizer steps",
         "test accuracy",
         tuple(curves),
-        guides=(Guide(params.target, f"{params.target:g}"),),
+        guides=(Guide(params.target, params.target_text),),
         y_range=(0.0, 1.0),
     )
 

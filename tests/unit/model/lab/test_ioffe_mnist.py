@@ -126,7 +126,7 @@ def test_a_start_smaller_than_the_first_is_held_against_guessing(tmp_path: Path)
     assert "without norm, sigma 0.01, lr 0.1" in effect.declared.name
     for one, run_ in zip(effect.seeds, results.of("none, sigma 0.01, lr 0.1"), strict=True):
         highest = max(run_.series["test_accuracy"].values)
-        guessing = float(one.note.rpartition(": ")[2].rstrip("%"))
+        guessing = float(one.note.rpartition(": ")[2].rstrip(" %"))
         assert one.value == pytest.approx(100 * highest - guessing - 5, abs=0.06)
     assert effect.verdict == "supports"
 
