@@ -13,6 +13,7 @@ from evalmode import (
     checkpoint_files,
     checkpoints,
     datasets,
+    experiments,
     models,
     operations,
     revisions,
@@ -20,6 +21,7 @@ from evalmode import (
     stream,
 )
 from evalmode.dressing import dressed
+from evalmode.laboratory import ExperimentRecord
 from evalmode.resources import OperationRecord, RunRecord
 from evalmode.steps import Emitting, Request, Steps, fetch
 from evalmode.transport import DEFAULT_URL, Awaiting, options
@@ -91,6 +93,13 @@ def bind_operation(front: AsyncFront, record: OperationRecord) -> "AsyncOperatio
     operation = AsyncOperation.model_construct(**dict(record))
     operation._front = front
     return operation
+
+
+def bind_experiment(front: AsyncFront, record: ExperimentRecord) -> "AsyncExperiment":
+    """The same experiment, with methods that ask where it came from."""
+    experiment = AsyncExperiment.model_construct(**dict(record))
+    experiment._front = front
+    return experiment
 
 
 class AsyncRuns(AsyncFront):
@@ -176,6 +185,40 @@ class AsyncOperation(AsyncOperationMethods, OperationRecord):
     _front: AsyncFront = PrivateAttr()
 
 
+class AsyncExperiments(AsyncFront):
+    """`client.experiments`."""
+
+    kinds = call(experiments.kinds)
+    create = call_bound(experiments.create, bind_experiment)
+    check = call(experiments.check)
+    get = call_bound(experiments.get, bind_experiment)
+    list = each_bound(experiments.list_all, bind_experiment)
+    wait = call_bound(experiments.wait, bind_experiment)
+    cancel = call_bound(experiments.cancel, bind_experiment)
+    delete = call(experiments.delete)
+    report = call(experiments.report)
+    page = call(experiments.page)
+    figure = call(experiments.figure)
+
+
+class AsyncExperimentMethods(AsyncBound):
+    """What an experiment can be asked; the service is asked, and nothing changes here."""
+
+    refresh = of_this(AsyncExperiments.get)
+    wait = of_this(AsyncExperiments.wait)
+    cancel = of_this(AsyncExperiments.cancel)
+    delete = of_this(AsyncExperiments.delete)
+    full_report = of_this(AsyncExperiments.report)  # the field `report` holds it in brief
+    page = of_this(AsyncExperiments.page)
+    figure = of_this(AsyncExperiments.figure)
+
+
+class AsyncExperiment(AsyncExperimentMethods, ExperimentRecord):
+    """An experiment as it was last seen, bound to its client."""
+
+    _front: AsyncFront = PrivateAttr()
+
+
 class AsyncCheckpoints(AsyncFront):
     """`client.checkpoints`."""
 
@@ -234,6 +277,7 @@ class AsyncClient(AsyncFront):
         self.checkpoints = AsyncCheckpoints(self._transport)
         self.models = AsyncModels(self._transport)
         self.datasets = AsyncDatasets(self._transport)
+        self.experiments = AsyncExperiments(self._transport)
 
     async def capabilities(self) -> dict[str, Any]:
         """Networks, norms, datasets, devices and limits of the service."""

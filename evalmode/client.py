@@ -14,6 +14,7 @@ from evalmode import (
     checkpoint_files,
     checkpoints,
     datasets,
+    experiments,
     models,
     operations,
     revisions,
@@ -21,6 +22,7 @@ from evalmode import (
     stream,
 )
 from evalmode.dressing import dressed
+from evalmode.laboratory import ExperimentRecord
 from evalmode.resources import OperationRecord, RunRecord
 from evalmode.steps import Emitting, Request, Steps, fetch
 from evalmode.transport import DEFAULT_URL, Blocking, options
@@ -90,6 +92,13 @@ def bind_operation(front: Front, record: OperationRecord) -> "Operation":
     operation = Operation.model_construct(**dict(record))
     operation._front = front
     return operation
+
+
+def bind_experiment(front: Front, record: ExperimentRecord) -> "Experiment":
+    """The same experiment, with methods that ask where it came from."""
+    experiment = Experiment.model_construct(**dict(record))
+    experiment._front = front
+    return experiment
 
 
 class Runs(Front):
@@ -175,6 +184,40 @@ class Operation(OperationMethods, OperationRecord):
     _front: Front = PrivateAttr()
 
 
+class Experiments(Front):
+    """`client.experiments`."""
+
+    kinds = call(experiments.kinds)
+    create = call_bound(experiments.create, bind_experiment)
+    check = call(experiments.check)
+    get = call_bound(experiments.get, bind_experiment)
+    list = each_bound(experiments.list_all, bind_experiment)
+    wait = call_bound(experiments.wait, bind_experiment)
+    cancel = call_bound(experiments.cancel, bind_experiment)
+    delete = call(experiments.delete)
+    report = call(experiments.report)
+    page = call(experiments.page)
+    figure = call(experiments.figure)
+
+
+class ExperimentMethods(Bound):
+    """What an experiment can be asked; the service is asked, and nothing changes here."""
+
+    refresh = of_this(Experiments.get)
+    wait = of_this(Experiments.wait)
+    cancel = of_this(Experiments.cancel)
+    delete = of_this(Experiments.delete)
+    full_report = of_this(Experiments.report)  # the field `report` holds it in brief
+    page = of_this(Experiments.page)
+    figure = of_this(Experiments.figure)
+
+
+class Experiment(ExperimentMethods, ExperimentRecord):
+    """An experiment as it was last seen, bound to its client."""
+
+    _front: Front = PrivateAttr()
+
+
 class Checkpoints(Front):
     """`client.checkpoints`."""
 
@@ -233,6 +276,7 @@ class Client(Front):
         self.checkpoints = Checkpoints(self._transport)
         self.models = Models(self._transport)
         self.datasets = Datasets(self._transport)
+        self.experiments = Experiments(self._transport)
 
     def capabilities(self) -> dict[str, Any]:
         """Networks, norms, datasets, devices and limits of the service."""

@@ -1,86 +1,34 @@
-"""The command line: `evalmode up | demo | submit | watch | predict | diagnose | recalibrate | …`.
+"""The command line: `evalmode up | demo | submit | watch | predict | diagnose | lab | …`.
 
-Each command turns words into calls, and errors into one plain message and an exit code:
-1 for what the service refused, work that did not succeed or statistics with an error, 2 for a
-wrong command line or setting, 3 for a data folder that another `up` holds.
+Each command turns words into calls; what they have in common is in `evalmode.plainly`.
 """
 
-import functools
 import json
 import signal
-import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, ParamSpec
-from urllib.parse import urlsplit
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from core import logs
-from core.errors import EvalmodeError
-from core.settings import SettingsRefused, load
-from evalmode import overview, repairing, submission
-from evalmode.client import Client, Operation, Run
-from evalmode.demo import DemoFailed, Tour
-from evalmode.errors import EvalmodeApiError
-from evalmode.lock import DataFolderInUse
-from evalmode.processes import ChildFails
-from evalmode.redis import RedisMissing
-from evalmode.repairing import CheckpointMissing
+from core.settings import load
+from evalmode import lab_commands, overview, repairing, submission
+from evalmode.client import Operation, Run
+from evalmode.demo import Tour
+from evalmode.plainly import AsJson, Url, connect, plainly
 from evalmode.resources import Predictions
 from evalmode.revisions import Method
-from evalmode.rows import RowsUnreadable, check_file, media_type, read_rows
-from evalmode.service import ServiceFailed, own_service
-from evalmode.submission import Flags, SpecUnreadable
+from evalmode.rows import check_file, media_type, read_rows
+from evalmode.service import own_service
+from evalmode.submission import Flags
 from evalmode.transport import DEFAULT_URL
-from evalmode.up import AddressTaken
 from evalmode.up import up as serve
 from evalmode.watching import line
 from evalmode.watching import watch as show
-
-P = ParamSpec("P")
-
-
-class Unreachable(Exception):
-    """Nothing listens at a service's address."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(f"there is no service at {url}; `evalmode up` starts one")
-
-
-def connect(url: str) -> Client:
-    """A client of a service that is there: a wrong address is told at once, not retried.
-
-    Raises:
-        Unreachable: nothing listens.
-    """
-    parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    try:
-        socket.create_connection((parts.hostname or "", port), timeout=5).close()
-    except OSError:
-        raise Unreachable(url) from None
-    return Client(url)
-
-
-EXIT_CODES: dict[type[Exception], int] = {
-    EvalmodeApiError: 1,
-    Unreachable: 1,
-    EvalmodeError: 1,
-    CheckpointMissing: 1,
-    DemoFailed: 1,
-    ServiceFailed: 1,
-    ChildFails: 1,
-    RedisMissing: 1,
-    AddressTaken: 1,
-    SettingsRefused: 2,
-    SpecUnreadable: 2,
-    RowsUnreadable: 2,
-    DataFolderInUse: 3,
-}
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -89,27 +37,10 @@ app = typer.Typer(
     help="Trains networks with and without batch norm, and serves them in eval mode.",
 )
 
-Url = Annotated[str, typer.Option(help="Address of the service.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 RunId = Annotated[str, typer.Argument(help="Id of a run: run_…", metavar="RUN")]
 Which = Annotated[
     str, typer.Argument(help="Its id, or a run's for its newest.", metavar="CHECKPOINT")
 ]
-
-
-def plainly(command: Callable[P, None]) -> Callable[P, None]:
-    """A command whose known errors are one message and an exit code, not a traceback."""
-
-    @functools.wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            command(*args, **kwargs)
-        except tuple(EXIT_CODES) as error:
-            typer.echo(f"evalmode: {error}", err=True)
-            code = next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind))
-            raise typer.Exit(code) from None
-
-    return run
 
 
 @app.command()
@@ -296,3 +227,7 @@ def capabilities(url: Url = DEFAULT_URL) -> None:
     """Print what a service can do, and its limits, as JSON."""
     with connect(url) as client:
         typer.echo(json.dumps(client.capabilities(), indent=2))
+
+
+app.add_typer(lab_commands.app, name="lab")
+app.command()(lab_commands.zoo)

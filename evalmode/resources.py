@@ -85,6 +85,7 @@ class RunRecord(Resource):
     attempts: int = 0
     device: str | None = None
     labels: Mapping[str, str] = {}
+    experiment: str | None = None  # id of what planned it
     findings: list[Finding] = []  # of the submission
     created_at: Time
     started_at: Time | None = None
@@ -178,9 +179,10 @@ class CurvePoint(Resource):
 
 
 class OperationResult(Resource):
-    """What an operation made: a checkpoint, with its metrics before and after."""
+    """What an operation made: a checkpoint, with its metrics before and after, or a report."""
 
     checkpoint: str | None = None  # id of the new one
+    experiment: str | None = None  # id of what was reported
     before: Mapping[str, Any] = {}
     after: Mapping[str, Any] = {}
     curve: list[CurvePoint] = []
@@ -188,14 +190,15 @@ class OperationResult(Resource):
 
 
 class OperationRecord(Resource):
-    """Work on a checkpoint, as the service tells it."""
+    """Work on a checkpoint or an experiment, as the service tells it."""
 
     id: str
-    kind: str  # recalibrate or transplant
+    kind: str  # recalibrate, transplant or report
     state: Literal["queued", "running", "succeeded", "failed"]
     done: bool
     progress: float  # 0 to 1
     checkpoint: str | None = None  # id of what it works on
+    experiment: str | None = None  # id of what it reports
     dataset: str | None = None  # id of what it reads rows of
     result: OperationResult | None = None  # once succeeded
     error: Failure | None = None  # once failed

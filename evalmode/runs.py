@@ -17,7 +17,17 @@ from evalmode.resources import (
     RunRecord,
 )
 from evalmode.statistics import History
-from evalmode.steps import Emitting, Request, Steps, exchange, fetch, once, pages, post_json
+from evalmode.steps import (
+    Emitting,
+    Request,
+    Steps,
+    exchange,
+    fetch,
+    given,
+    once,
+    pages,
+    post_json,
+)
 from evalmode.waiting import until_ended
 
 Spec = Mapping[str, Any] | BaseModel
@@ -71,17 +81,19 @@ def get(run: str) -> Steps[RunRecord]:
 
 
 def list_all(
-    state: str | None = None, labels: Mapping[str, str] | None = None
+    state: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    experiment: str | None = None,
 ) -> Emitting[RunRecord]:
     """Every run, newest first; pages are fetched as they are needed.
 
     Args:
         state: only runs in this state.
         labels: only runs with all of these labels.
+        experiment: only runs of this experiment.
     """
     query = {f"label.{key}": value for key, value in (labels or {}).items()}
-    if state is not None:
-        query["state"] = state
+    query |= given(state=state, experiment=experiment)
     return pages("/v1/runs", query, RunRecord.model_validate)
 
 

@@ -52,7 +52,8 @@ class Experiment:
     params: type[Params]
     declared: Declared  # the primary effect and its margin
     default_seconds: int  # measured, with default params and seeds on two cores
-    #: `plan(params, seeds)`. Raises SpecRefused for params that do not fit each other.
+    #: `plan(params, seeds)`. Raises SpecRefused for params that do not fit each other, its path
+    #: that of the param.
     plan: Callable[[Any, Sequence[int]], tuple[PlannedRun, ...]]
     #: `report(params, results)`.
     report: Callable[[Any, Results], Report]

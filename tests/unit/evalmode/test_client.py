@@ -11,7 +11,7 @@ from evalmode.resources import OperationRecord
 
 TWINS = [
     *("Runs", "RunMethods", "Operations", "OperationMethods"),
-    *("Checkpoints", "Models", "Datasets", "Client"),
+    *("Checkpoints", "Models", "Datasets", "Experiments", "ExperimentMethods", "Client"),
 ]
 
 
