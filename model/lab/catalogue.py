@@ -12,6 +12,7 @@ from model.lab.experiment import Experiment
 from model.lab.initialization import experiment as initialization
 from model.lab.ioffe_mnist import experiment as ioffe_mnist
 from model.lab.landscape import experiment as landscape
+from model.lab.larger_rate import experiment as larger_rate
 from model.lab.learning_rate_range import experiment as learning_rate_range
 from model.lab.neuron_chain import experiment as neuron_chain
 from model.lab.noisy_batch_norm import experiment as noisy_batch_norm
@@ -32,6 +33,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         noisy_batch_norm.EXPERIMENT,
         initialization.EXPERIMENT,
         learning_rate_range.EXPERIMENT,
+        larger_rate.EXPERIMENT,
         saturation.EXPERIMENT,
         neuron_chain.EXPERIMENT,
         placement.EXPERIMENT,
