@@ -249,8 +249,8 @@ def test_an_arm_that_failed_leaves_its_seed_without_a_number(params: Any, result
 def test_a_network_that_is_not_finite_at_the_start_is_reported(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    network = {"kind": "residual_mlp", "blocks": 170, "width": 8}
-    params = asked(EXPERIMENT, **{**SMALL, "network": network, "batches": [1]})
+    deep = {"network": {"kind": "residual_mlp", "blocks": 200, "width": 8}, "batches": [1]}
+    params = asked(EXPERIMENT, **{**SMALL, **deep, "rates_without_norm": [1e-5]})
     results = results_of(plan(params, (0,)), tmp_path_factory.mktemp("deep"))
 
     found = report(params, results)
