@@ -50,7 +50,10 @@ def test_renorm_learns_from_batches_sorted_by_class(tmp_path: Path, dataset: str
     wide, narrow = found.others[:2]
     assert all(one.value is not None and one.value > 2 for one in found.effect.seeds)
     assert all(one.value is not None and one.value > 5 for one in wide.seeds)
-    assert all(one.value is not None and one.value < 0 for one in narrow.seeds)  # 2 points
+    for batch, renorm in zip(wide.seeds, narrow.seeds, strict=True):  # renorm's is less 2 points
+        assert batch.value is not None
+        assert renorm.value is not None
+        assert abs(renorm.value + 2) < batch.value / 4
 
 
 @DATASETS

@@ -124,7 +124,7 @@ def _figure(params: GroupParams, results: Results, errors: AllErrors) -> Figure:
     return Figure(
         "errors",
         "Error against the size of the groups that are normalized together",
-        "What is learned with the statistics of few rows does not hold with those of the "
+        "How much of what is learned with the statistics of few rows holds with those of the "
         "population.",
         (panel,),
         notes=("Lines are means over seeds, bands from the lowest to the highest.",),
