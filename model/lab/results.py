@@ -118,6 +118,15 @@ class Results:
         found = (run for run in self.runs if run.arm == arm and run.counts)
         return tuple(sorted(found, key=lambda run: run.seed))
 
+    def run(self, arm: str, seed: int) -> RunResult | None:
+        """The run of one arm on one seed; None where it is not there or does not count."""
+        return next((run for run in self.of(arm) if run.seed == seed), None)
+
+    @property
+    def planned_seeds(self) -> list[int]:
+        """Every seed of which a run was planned, ascending."""
+        return sorted({run.seed for run in self.runs})
+
     def pairs(self, first: str, second: str) -> Iterator[tuple[RunResult, RunResult]]:
         """The runs of two arms that have the same seed, both of which count."""
         others = {run.seed: run for run in self.of(second)}

@@ -6,7 +6,7 @@ from itertools import chain
 from torch import Tensor
 
 from model.figures.charts import Figure, Path, Role, Surface
-from model.lab.initialization.plan import NORMS, Params, arm_of, run_of, seeds_of, start_name
+from model.lab.initialization.plan import NORMS, Params, arm_of, start_name
 from model.lab.objectives import on_training_rows
 from model.lab.results import Results, RunResult
 from model.measures.objective import flatten, parameters_of
@@ -62,8 +62,8 @@ def _figure(params: Params, surfaces: list[Surface]) -> Figure:
 
 def _runs(params: Params, results: Results, norm: str) -> list[RunResult | None]:
     arms = [arm_of(norm, gain, params.path_rate) for gain in params.gains]
-    seeds = seeds_of(results)
-    return [run_of(results, arm, seeds[0]) if seeds else None for arm in arms]
+    seeds = results.planned_seeds
+    return [results.run(arm, seeds[0]) if seeds else None for arm in arms]
 
 
 def _surface(

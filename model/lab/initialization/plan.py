@@ -107,22 +107,12 @@ def start_name(params: Params, gain: float) -> str:
     return f"{LETTERS[params.gains.index(gain)]}: gain {text_of(gain)}"
 
 
-def run_of(results: Results, arm: str, seed: int) -> RunResult | None:
-    """The run of an arm on one seed, if it counts."""
-    return next((run for run in results.of(arm) if run.seed == seed), None)
-
-
 def any_run(
     params: Params, results: Results, norm: str, gain: float, seed: int
 ) -> RunResult | None:
     """A run that starts there: those of all rates start alike."""
-    found = (run_of(results, arm_of(norm, gain, rate), seed) for rate in params.rates)
+    found = (results.run(arm_of(norm, gain, rate), seed) for rate in params.rates)
     return next((run for run in found if run is not None), None)
-
-
-def seeds_of(results: Results) -> list[int]:
-    """Every seed that was planned, ascending."""
-    return sorted({run.seed for run in results.runs})
 
 
 def _fields(params: Params, norm: str, gain: float, rate: float, seed: int) -> dict[str, Any]:

@@ -10,8 +10,6 @@ from model.lab.initialization.plan import (
     Params,
     any_run,
     arm_of,
-    run_of,
-    seeds_of,
     start_name,
 )
 from model.lab.initialization.starts import StartAt, Starts, of_arm
@@ -45,7 +43,7 @@ def bars(params: Params, starts: Starts) -> Figure:
 
 def profiles(params: Params, results: Results, starts: Starts) -> Figure | None:
     """Rows without and with norm, columns A, B and C, of the first seed."""
-    seed = seeds_of(results)[0]
+    seed = results.planned_seeds[0]
     mine = [one for one in starts if one.seed == seed]
     if not mine:
         return None
@@ -114,7 +112,7 @@ def _first_steps(params: Params, results: Results, at: StartAt, before: float) -
     """The loss after the first step of the run at each rate, trained anew."""
     x, y = list[float](), list[float]()
     for rate in params.rates:
-        run = run_of(results, arm_of(at.norm, at.gain, rate), at.seed)
+        run = results.run(arm_of(at.norm, at.gain, rate), at.seed)
         if run is not None:
             x.append(rate)
             y.append(min(_after_one_step(results, run) / before, MOST_RATIO))

@@ -8,7 +8,7 @@ from model.lab import factors
 from model.lab.arms import sentence
 from model.lab.compare import Outcome, compared
 from model.lab.initialization import paths, profiles, survival
-from model.lab.initialization.plan import NORMS, Params, arm_of, seeds_of, start_name
+from model.lab.initialization.plan import NORMS, Params, arm_of, start_name
 from model.lab.initialization.starts import StartAt, Starts, look_at, of_arm, spread
 from model.lab.pair import proofs
 from model.lab.report import Report, Table
@@ -48,7 +48,8 @@ def report(params: Params, results: Results) -> Report:
 
 def _spread(params: Params, results: Results, starts: Starts) -> Effect:
     return judge(
-        SPREAD, [compared(SPREAD, seed, *_both(params, starts, seed)) for seed in seeds_of(results)]
+        SPREAD,
+        [compared(SPREAD, seed, *_both(params, starts, seed)) for seed in results.planned_seeds],
     )
 
 
@@ -59,7 +60,7 @@ def _both(params: Params, starts: Starts, seed: int) -> tuple[Outcome, Outcome]:
 
 def _cells(params: Params, results: Results) -> Effect:
     found = list[OfSeed]()
-    for seed in seeds_of(results):
+    for seed in results.planned_seeds:
         counted = survival.cells(params, results, seed)
         found.append(compared(CELLS, seed, counted["batch"], counted["none"]))
     return judge(CELLS, found)
@@ -101,7 +102,7 @@ def _row(params: Params, one: StartAt) -> tuple[str | int | float | None, ...]:
 
 def _spreads(params: Params, results: Results, starts: Starts) -> Table:
     rows = []
-    for seed in seeds_of(results):
+    for seed in results.planned_seeds:
         both = [one.value for one in _both(params, starts, seed)]
         counted = survival.cells(params, results, seed)
         rows.append((seed, *both, counted["none"].value, counted["batch"].value))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import inf
 
 from model.lab.compare import Outcome
-from model.lab.initialization.plan import NORMS, Params, any_run, seeds_of
+from model.lab.initialization.plan import NORMS, Params, any_run
 from model.lab.objectives import on_training_rows
 from model.lab.results import Results
 from model.measures.largest_step import LargestStep, largest_step, turn
@@ -44,7 +44,7 @@ def look_at(params: Params, results: Results) -> tuple[StartAt, ...]:
     """Every start of every arm and seed of which a run counts."""
     return tuple(
         found
-        for seed in seeds_of(results)
+        for seed in results.planned_seeds
         for gain in params.gains
         for norm in NORMS
         if (found := _start(params, results, norm, gain, seed)) is not None

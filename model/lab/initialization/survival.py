@@ -10,8 +10,6 @@ from model.lab.initialization.plan import (
     NORMS,
     Params,
     arm_of,
-    run_of,
-    seeds_of,
     start_name,
     text_of,
 )
@@ -38,7 +36,7 @@ def cells(params: Params, results: Results, seed: int) -> dict[str, Outcome]:
         pair
         for gain in params.gains
         for rate in params.rates
-        if None not in (pair := [run_of(results, arm_of(n, gain, rate), seed) for n in NORMS])
+        if None not in (pair := [results.run(arm_of(n, gain, rate), seed) for n in NORMS])
     ]
     if not both:
         return dict.fromkeys(NORMS, Outcome(None, "no cell has a run of both arms"))
@@ -56,7 +54,7 @@ def cells(params: Params, results: Results, seed: int) -> dict[str, Outcome]:
 
 def table(params: Params, results: Results) -> Table:
     """Every cell with what became of each seed."""
-    seeds = seeds_of(results)
+    seeds = results.planned_seeds
     rows = tuple(
         (norm, start_name(params, gain), rate, *_told(params, results, (norm, gain, rate), seeds))
         for norm in NORMS
@@ -82,7 +80,7 @@ def figure(params: Params, results: Results) -> Figure:
 def _told(
     params: Params, results: Results, cell: tuple[str, float, float], seeds: Sequence[int]
 ) -> list[Cell]:
-    found = (run_of(results, arm_of(*cell), seed) for seed in seeds)
+    found = (results.run(arm_of(*cell), seed) for seed in seeds)
     return [None if run is None else arrived(params, run) or _failure(run) for run in found]
 
 

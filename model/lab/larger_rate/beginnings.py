@@ -7,7 +7,7 @@ from statistics import median
 
 from torch import Tensor
 
-from model.lab.larger_rate.plan import NORMS, LargerRateParams, Norm, any_deep_run, seeds_of
+from model.lab.larger_rate.plan import NORMS, LargerRateParams, Norm, any_deep_run
 from model.lab.objectives import on_first_batch
 from model.lab.results import Results, RunResult
 from model.measures.crossing import log_steps
@@ -72,7 +72,7 @@ def look_at(params: LargerRateParams, results: Results) -> tuple[Beginning, ...]
     """Both arms of every seed of which a run counts."""
     found = (
         (run, norm, params)
-        for seed in seeds_of(results)
+        for seed in results.planned_seeds
         for norm in NORMS
         if (run := any_deep_run(params, results, norm, seed)) is not None
     )

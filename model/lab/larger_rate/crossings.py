@@ -34,8 +34,8 @@ def look(run: RunResult, batch: int) -> Look:
 
 def chosen(params: LargerRateParams, results: Results, norm: Norm, seed: int) -> RunResult | None:
     """The run at the largest rate that leads to the last mini-batch, else at the smallest."""
-    arms = [deep_arm(norm, rate) for rate in deep_rates(params, norm)]
-    runs = [run for arm in arms for run in results.of(arm) if run.seed == seed]
+    found = (results.run(deep_arm(norm, rate), seed) for rate in deep_rates(params, norm))
+    runs = [run for run in found if run is not None]
     led = (run for run in runs if all(look(run, one).alphas for one in params.batches))
     return next(led, runs[-1] if runs else None)
 

@@ -17,7 +17,6 @@ from model.lab.larger_rate.plan import (
     LargerRateParams,
     deep_arm,
     plan,
-    seeds_of,
     trained_arm,
 )
 from model.lab.pair import proofs
@@ -65,7 +64,7 @@ CAVEATS = (
 
 def report(params: LargerRateParams, results: Results) -> Report:
     """How long steps may be, what depth does, and what is left at an equal rate."""
-    seeds = seeds_of(results)
+    seeds = results.planned_seeds
     beginnings = look_at(params, results)
     effect = judge(LONGEST, [ratio(LONGEST, params, results, seed) for seed in seeds])
     accuracies = _accuracies(params, results)

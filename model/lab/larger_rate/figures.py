@@ -9,7 +9,7 @@ from model.lab.bands import by_place
 from model.lab.compare import Of
 from model.lab.larger_rate.beginnings import PLACES, Beginning, elements, of_norm, shares
 from model.lab.larger_rate.crossings import chosen, look
-from model.lab.larger_rate.plan import NORMS, LargerRateParams, Norm, seeds_of, trained_arm
+from model.lab.larger_rate.plan import NORMS, LargerRateParams, Norm, trained_arm
 from model.lab.results import Results, RunResult
 from model.measures.depth_moments import LayerMoments
 
@@ -129,7 +129,7 @@ def _relative_loss(params: LargerRateParams, results: Results, batch: int) -> Cu
 
 
 def _tried(params: LargerRateParams, results: Results, norm: Norm, batch: int) -> Curve:
-    runs = [chosen(params, results, norm, seed) for seed in seeds_of(results)]
+    runs = [chosen(params, results, norm, seed) for seed in results.planned_seeds]
     known = [_ratios(run, batch) for run in runs if run is not None]
     return by_place([one for one in known if one], norm, ROLES[norm])
 

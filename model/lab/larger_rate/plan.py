@@ -123,14 +123,8 @@ def any_deep_run(
     params: LargerRateParams, results: Results, norm: Norm, seed: int
 ) -> RunResult | None:
     """A run of the deep network, which starts alike at every rate."""
-    arms = (deep_arm(norm, rate) for rate in deep_rates(params, norm))
-    runs = (run for arm in arms for run in results.of(arm) if run.seed == seed)
-    return next(runs, None)
-
-
-def seeds_of(results: Results) -> list[int]:
-    """Every seed that was planned, ascending."""
-    return sorted({run.seed for run in results.runs})
+    found = (results.run(deep_arm(norm, rate), seed) for rate in deep_rates(params, norm))
+    return next((run for run in found if run is not None), None)
 
 
 def _deep(params: LargerRateParams) -> dict[str, dict[str, Any]]:

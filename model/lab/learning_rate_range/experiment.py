@@ -48,7 +48,7 @@ NO_CLASSES = "No run has a test accuracy: the experiment needs classes and test 
 
 def report(params: RangeParams, results: Results) -> Report:
     """Up to which rate both arms train, how soon they arrive, and what sigmoids do."""
-    reaches = [Reach(params, results, seed) for seed in sorted({r.seed for r in results.runs})]
+    reaches = [Reach(params, results, seed) for seed in results.planned_seeds]
     effect = _judged(LARGEST, reaches, lambda one: _arms(one.largest_rate))
     others = (
         _judged(FEWEST, reaches, lambda one: _arms(one.fewest_steps)),

@@ -60,7 +60,7 @@ def training(params: RangeParams, results: Results, guess: float) -> Figure:
 
 
 def _by_rate(params: RangeParams, results: Results, activation: Act, guess: float) -> Curves:
-    seeds = sorted({run.seed for run in results.runs})
+    seeds = results.planned_seeds
     return Curves(
         "ReLU" if activation == "relu" else "sigmoid",
         "learning rate",

@@ -13,7 +13,7 @@ from torch.nn import functional
 from model.errors import SpecRefused
 from model.lab.factors import differing
 from model.lab.initialization.experiment import EXPERIMENT
-from model.lab.initialization.plan import arm_of, plan, run_of
+from model.lab.initialization.plan import arm_of, plan
 from model.lab.initialization.report import report
 from model.lab.initialization.starts import StartAt, look_at, spread
 from model.lab.initialization.survival import arrived, cells
@@ -108,7 +108,7 @@ def test_a_gain_is_the_deviation_of_a_layer_in_units_of_one_over_its_inputs(
 
 
 def _run(results: Results, norm: str, gain: float, rate: float = 0.1, seed: int = 0) -> RunResult:
-    found = run_of(results, arm_of(norm, gain, rate), seed)
+    found = results.run(arm_of(norm, gain, rate), seed)
     assert found is not None
     return found
 
