@@ -143,6 +143,11 @@ def _caveats(params: Params, starts: Starts, by_start: Sequence[Effect]) -> tupl
         "Weights in front of a norm may be scaled without changing any answer, but the same "
         "learning rate then moves them less: so even with batch norm starts are not equal.",
     ]
+    if params.activation is None:
+        told.append(
+            "How far apart starts are depends on the activation. `activation: tanh` is the "
+            "control: its values cannot grow, and starts are far more alike without norm, too."
+        )
     shorter = _shorter(params, by_start)
     if shorter:
         told.append(

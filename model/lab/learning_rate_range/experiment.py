@@ -165,7 +165,7 @@ EXPERIMENT = Experiment(
     "https://arxiv.org/abs/1502.03167",
     params=RangeParams,
     declared=LARGEST,
-    default_seconds=60,
+    default_seconds=120,
     plan=plan,
     report=report,
 )
