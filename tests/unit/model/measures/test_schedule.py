@@ -23,7 +23,13 @@ PLANS = [
 ] + [Scheduled("a", State(), 20, at=frozenset(at)) for at in ({0}, {19}, {3, 4, 11})]
 
 
-@pytest.mark.parametrize("one", PLANS, ids=str)
+def _told(one):
+    """Without an address, which would differ between two processes of one test run."""
+    when = one.every or sorted(one.at)
+    return f"{type(one.probe).__name__}-{one.steps}-{when}"
+
+
+@pytest.mark.parametrize("one", PLANS, ids=_told)
 def test_the_next_step_is_the_first_at_which_something_is_due(one):
     stops = {step for step in range(one.steps) if one.is_due(step)}
     if one.every is not None:
