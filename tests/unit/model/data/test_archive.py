@@ -126,6 +126,7 @@ def test_a_damaged_member_is_named(names):
         b"PK\6\7" + bytes(16) + b"PK\5\6" + b"\xff" * 16 + bytes(2),
         b"PK\6\6" + b"\xff" * 52 + b"PK\6\7" + bytes(16) + b"PK\5\6" + b"\xff" * 16 + bytes(2),
     ],
+    ids=range(11),  # the bytes hold the time
 )
 def test_what_is_no_whole_archive_is_refused(names, data):
     with pytest.raises(DatasetInvalid, match=r"zip file|an archive of \d+ members"):
