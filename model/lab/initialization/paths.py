@@ -78,7 +78,7 @@ def _surface(
     plane = plane_through(*(path[-1] for path in paths))
     seen = [plane.project(path) for path in paths]
     x, y = window(seen, LINES)
-    losses = plane.losses(on_training_rows(results.start(runs[0])), x, y)
+    losses = plane.losses(on_training_rows(results.start(runs[0]), results.moved), x, y)
     surface = Surface(
         title="without norm" if norm == "none" else "with batch norm",
         x_label="from A's end towards B's",

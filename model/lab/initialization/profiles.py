@@ -87,7 +87,7 @@ def _alphas(params: Params, starts: Starts) -> list[float]:
 def _panel(params: Params, results: Results, at: StartAt, alphas: list[float]) -> Curves:
     run = any_run(params, results, at.norm, at.gain, at.seed)
     assert run is not None
-    wide = on_training_rows(results.start(run)).wide()
+    wide = on_training_rows(results.start(run), results.moved).wide()
     with wide.kept():
         loss, gradient = wide.gradient(wide.here)
         losses = wide.along(wide.here, -gradient, alphas)

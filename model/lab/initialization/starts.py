@@ -80,7 +80,7 @@ def _start(params: Params, results: Results, norm: str, gain: float, seed: int) 
     run = any_run(params, results, norm, gain, seed)
     if run is None:
         return None
-    at = on_training_rows(results.start(run))
+    at = on_training_rows(results.start(run), results.moved)
     here = at.here
     with at.kept():
         loss = at.value(here)

@@ -87,7 +87,7 @@ def of_norm(beginnings: Sequence[Beginning], norm: Norm) -> list[Beginning]:
 def _beginning(results: Results, run: RunResult, norm: Norm, params: LargerRateParams) -> Beginning:
     start = results.start(run)
     results.moved()
-    at = on_first_batch(start).wide()
+    at = on_first_batch(start, results.moved).wide()
     here, names = at.here, depth_names(start.checked.plan)
     weighted = [layer.name for layer in start.checked.plan.walk() if layer.has_weights]
     with at.kept():
