@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 from typer.testing import CliRunner, Result
 
@@ -84,6 +85,33 @@ def test_a_run_without_a_checkpoint_is_said_to_have_none(service: Any, client: C
     run.cancel()
     assert refused.exit_code == 1
     assert "has no checkpoint yet" in refused.stderr
+
+
+def test_an_experiment_is_run_to_its_verdict_and_its_page(service: Any, tmp_path: Path) -> None:
+    base = {"dataset": "wine", "network": {"kind": "mlp", "hidden": [8]}, "budget": {"epochs": 2}}
+    page = tmp_path / "report.html"
+    words = ["pair", "--set", f"base={json.dumps(base)}", "--seeds", "0,1", "--out", str(page)]
+    ran = call(service, "lab", "run", *words)
+    assert ran.exit_code == 0, ran.output
+    *progress, claim, verdict, effect, found, report = ran.stdout.splitlines()
+    assert progress[-1].startswith("pair  succeeded  4/4 runs")
+    assert claim.startswith("claim ")
+    assert verdict.split()[1] in {"supports", "contradicts", "inconclusive"}
+    assert "n = 2" in effect
+    assert found.startswith("found ")
+    assert report == f"report   {page}"
+    assert page.read_text().startswith("<!doctype html>")
+
+    experiment = httpx.get(f"{service.url}/v1/experiments").json()["data"][0]["id"]
+    told = call(service, "lab", "report", experiment, "--json")
+    assert json.loads(told.stdout)["experiment"] == experiment
+    assert "pair " in call(service, "lab", "list").stdout
+
+
+def test_an_experiment_that_cannot_work_is_refused_by_its_param(service: Any) -> None:
+    refused = call(service, "lab", "run", "pair", "--set", "factor=nothing")
+    assert refused.exit_code == 1
+    assert "params.arms.none" in refused.stderr
 
 
 def test_what_the_service_can_do_is_printed(service: Any) -> None:

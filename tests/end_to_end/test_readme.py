@@ -67,7 +67,7 @@ def test_the_python_of_the_clients_page_runs_in_its_order(service: Any, tmp_path
     outputs = [
         run_python(code, service.url, tmp_path) for code in blocks("docs/client.md", "python")
     ]
-    assert [bool(output) for output in outputs] == [True] * 7
+    assert [bool(output) for output in outputs] == [True] * 8
     assert outputs[-1] == "VALIDATION_FAILED network.hidden.0\n"
 
 
