@@ -192,7 +192,7 @@ EXPERIMENT = Experiment(
     "and Szegedy 2015, https://arxiv.org/abs/1502.03167",
     params=PairParams,
     declared=_declared(PairParams(), "batch"),
-    default_seconds=20,
+    default_seconds=10,
     plan=plan,
     report=report,
 )

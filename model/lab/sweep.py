@@ -303,7 +303,7 @@ EXPERIMENT = Experiment(
     "Bjorck et al. 2018, https://arxiv.org/abs/1806.02375",
     params=SweepParams,
     declared=_declared(SweepParams()),
-    default_seconds=60,
+    default_seconds=20,
     plan=plan,
     report=report,
 )
