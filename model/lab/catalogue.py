@@ -14,6 +14,7 @@ from model.lab.ioffe_mnist import experiment as ioffe_mnist
 from model.lab.landscape import experiment as landscape
 from model.lab.larger_rate import experiment as larger_rate
 from model.lab.learning_rate_range import experiment as learning_rate_range
+from model.lab.lp_norms import experiment as lp_norms
 from model.lab.neuron_chain import experiment as neuron_chain
 from model.lab.noisy_batch_norm import experiment as noisy_batch_norm
 from model.lab.normalization_batch_size import experiment as normalization_batch_size
@@ -39,6 +40,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         placement.EXPERIMENT,
         covariate_shift.EXPERIMENT,
         landscape.EXPERIMENT,
+        lp_norms.EXPERIMENT,
         ema_against_precise.EXPERIMENT,
         class_sorted_batches.EXPERIMENT,
         normalization_batch_size.EXPERIMENT,
