@@ -11,10 +11,11 @@ from model.lab.noisy_batch_norm.plan import ARMS
 from model.lab.report import Report
 from tests.laboratory import MNIST, report_of
 
+MNIST_EVERY = 25  # steps between two evaluations of 10,000 rows
 SETTINGS: dict[str, dict[str, Any]] = {
     "digits, lr 0.5": {"dataset": "digits", "lr": [0.5]},
-    "mnist, lr 0.1": {"dataset": "mnist", "lr": [0.1]},
-    "mnist, lr 0.5": {"dataset": "mnist", "lr": [0.5]},
+    "mnist, lr 0.1": {"dataset": "mnist", "lr": [0.1], "evaluate_every": MNIST_EVERY},
+    "mnist, lr 0.5": {"dataset": "mnist", "lr": [0.5], "evaluate_every": MNIST_EVERY},
 }
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]

@@ -15,7 +15,7 @@ Arm = Literal["none", "batch", "noisy_batch", "noise"]
 ARMS: tuple[Arm, ...] = ("none", "batch", "noisy_batch", "noise")
 MOST_RATES = 4
 HIDDEN = (100,) * 8
-PROBES = 100  # of the moments, over a run
+PROBES = 50  # of the moments, over a run
 CHECKPOINTS = 4  # over a run: whose activations are drawn
 
 _RATE = Annotated[float, Field(gt=0, le=1e6)]
