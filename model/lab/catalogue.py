@@ -15,6 +15,7 @@ from model.lab.landscape import experiment as landscape
 from model.lab.larger_rate import experiment as larger_rate
 from model.lab.learning_rate_range import experiment as learning_rate_range
 from model.lab.lp_norms import experiment as lp_norms
+from model.lab.makemore import experiment as makemore
 from model.lab.neuron_chain import experiment as neuron_chain
 from model.lab.noisy_batch_norm import experiment as noisy_batch_norm
 from model.lab.normalization_batch_size import experiment as normalization_batch_size
@@ -38,6 +39,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         saturation.EXPERIMENT,
         neuron_chain.EXPERIMENT,
         placement.EXPERIMENT,
+        makemore.EXPERIMENT,
         covariate_shift.EXPERIMENT,
         landscape.EXPERIMENT,
         lp_norms.EXPERIMENT,

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import nn
 
 from model.lab.results import Results, RunResult
+from model.measures.probe import Block
 from model.measures.rows import Rows, rows_of
 from model.measures.shadow import shadow
 from model.training.losses import LossKind
@@ -37,3 +39,12 @@ def ends(results: Results, run: RunResult) -> tuple[End, ...]:
     # A loaded network asks for no gradient.
     network = shadow(last.network).requires_grad_()
     return (first, End("end", last.step, network, rows, loss.kind))
+
+
+def mini_batches(rows: Rows, size: int) -> tuple[Block, ...]:
+    """The fixed rows in mini-batches of one size; what is left over is not taken."""
+    inputs = torch.cat([block.inputs for block in rows.fixed])
+    targets = torch.cat([block.targets for block in rows.fixed])
+    whole = max(1, len(inputs) // size) * size
+    pairs = zip(inputs[:whole].split(size), targets[:whole].split(size), strict=True)
+    return tuple(Block(x, y) for x, y in pairs)

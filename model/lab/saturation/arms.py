@@ -7,19 +7,11 @@ from pydantic import Field
 
 from model.lab import experiment
 from model.lab.experiment import DatasetName, PlannedRun, spec_of
+from model.lab.post_norm import POST_NORM
 from model.spec.parts import Count, Units
 
 NORMS = ("none", "batch")
 
-MOMENTUM = 0.001  # of the post's running statistics
-#: As the post has it: it divides by the deviation over n - 1, averages deviations, has no eps.
-POST_NORM = {
-    "kind": "batch",
-    "momentum": MOMENTUM,
-    "running": "deviation",
-    "normalize": "unbiased",
-    "eps": 0.0,
-}
 PROBES = 40  # over the whole of training
 
 

@@ -9,13 +9,12 @@ from torch import Tensor, nn
 
 from model.errors import DeviationZero
 from model.lab.compare import Of, Outcome
-from model.lab.ends import End, When, ends
+from model.lab.ends import End, When, ends, mini_batches
 from model.lab.results import Results, RunResult
 from model.lab.saturation.closed_form import share_of_rows
 from model.measures.dead import loss_changes_of
 from model.measures.histograms import Histogram
 from model.measures.probe import Block
-from model.measures.rows import Rows
 from model.measures.saturation import MAP_ROWS, saturation_of
 from model.measures.sites import activation_sites, watched, weight_sites
 from model.measures.untouched import untouched
@@ -111,15 +110,6 @@ def _seen(run: RunResult, end: End) -> Look:
         map=shown.t(),
         inputs=Histogram.of(torch.cat([_inputs(network, one)[1] for one in rows.fixed]), BINS),
     )
-
-
-def mini_batches(rows: Rows, size: int) -> tuple[Block, ...]:
-    """The fixed rows in mini-batches of one size; what is left over is not taken."""
-    inputs = torch.cat([block.inputs for block in rows.fixed])
-    targets = torch.cat([block.targets for block in rows.fixed])
-    whole = max(1, len(inputs) // size) * size
-    pairs = zip(inputs[:whole].split(size), targets[:whole].split(size), strict=True)
-    return tuple(Block(x, y) for x, y in pairs)
 
 
 def _inputs(network: nn.Module, block: Block) -> tuple[Tensor, Tensor]:

@@ -7,10 +7,11 @@ from model.lab import factors
 from model.lab.arms import ended_early, sentence
 from model.lab.compare import paired
 from model.lab.pair import proofs
+from model.lab.post_norm import MOMENTUM
 from model.lab.report import Report, Table
 from model.lab.results import Results
 from model.lab.saturation import figures
-from model.lab.saturation.arms import MOMENTUM, NORMS, Params, arm_of
+from model.lab.saturation.arms import NORMS, Params, arm_of
 from model.lab.saturation.closed_form import share_of_batch, share_of_normal
 from model.lab.saturation.looks import Look, Looks, look_at, outcome_of
 from model.lab.verdict import Declared, Effect, OfSeed, judge
