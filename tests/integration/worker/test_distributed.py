@@ -11,6 +11,7 @@ import torch
 from core import runs
 from core.settings import Settings
 from core.states import State
+from model.lab.document import canonical
 
 LONG = {"budget": {"steps": 3000}, "evaluate_every": {"steps": 500}}
 
@@ -69,3 +70,15 @@ def test_a_recalibration_makes_the_statistics_that_a_local_one_makes(
     assert made[0].sha256 == made[1].sha256
     assert made[0].metrics == made[1].metrics
     assert distributed.files.size(made[0].statistics_key) < distributed.files.size(made[0].key)
+
+
+def test_a_report_is_the_one_that_is_made_on_one_machine(distributed: Any, steady: Any) -> None:
+    base = {"dataset": "digits", "network": {"kind": "mlp", "hidden": [10]}}
+    asked = {"base": base | {"budget": {"steps": 60}}}
+    made = []
+    for service in (distributed, steady):
+        ended = service.until_reported(service.ask("pair", **asked).id)
+        assert ended.error is None
+        made.append(canonical(service.report(ended)))
+    assert made[0] == made[1]
+    assert [file for file in distributed.files.scratch().iterdir() if "report" in file.name] == []
