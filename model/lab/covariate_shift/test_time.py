@@ -34,7 +34,7 @@ from model.predict import Predictor
 from model.statistics.modes import batch_norms
 from model.statistics.population import precise
 
-STRENGTHS = (0, 25, 50, 75, 100)  # of the shift, percent
+STRENGTHS = (0, 5, 10, 25, 50, 100)  # of the shift, percent
 CONTRAST, OFFSET = 0.7, 0.35  # taken away and added at full strength
 MOST_ROWS = 1_000  # test rows that are shifted
 LEAST_ROWS = 16

@@ -67,6 +67,11 @@ class Params(experiment.Params):
         """The steps that are judged, first and last."""
         return 0, round(EARLY * self.budget)
 
+    @property
+    def late(self) -> tuple[int, int]:
+        """All other steps."""
+        return self.early[1] + 1, self.budget
+
 
 def plan(params: Params, seeds: Sequence[int]) -> tuple[PlannedRun, ...]:
     """Both arms of a seed, then those of the next."""

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import nan
+from statistics import median
 
 import torch
 from torch import Tensor
 
-from model.lab.landscape.arms import Params
+from model.lab.landscape.arms import NORMS, Params
 from model.lab.landscape.look import Look
 from model.lab.report import Table
 from model.measures.crossing import spread
@@ -57,6 +59,25 @@ def table(found: Sequence[Constants]) -> Table:
         "recomputed at every point."
     )
     return Table("constants", title, columns, rows, note)
+
+
+def caveat(found: Sequence[Constants]) -> tuple[str, ...]:
+    """That the loss is flatter without norm where training starts, where it is."""
+    told = {}
+    for norm in NORMS:
+        mine = [one.along for one in found if one.norm == norm and one.when == "start"]
+        told[norm] = [
+            median([one.lipschitz for one in mine] or [nan]),
+            median([one.beta for one in mine] or [nan]),
+        ]
+    if not all(none < batch for none, batch in zip(told["none"], told["batch"], strict=True)):
+        return ()
+    (none, none_beta), (batch, batch_beta) = told["none"], told["batch"]
+    return (
+        f"Where training starts the loss is flatter without norm: L {none:.3g} and beta "
+        f"{none_beta:.3g} along the gradient, against {batch:.3g} and {batch_beta:.3g} with batch "
+        "norm (medians over seeds). What differs is how they grow once training is under way.",
+    )
 
 
 def _constants(params: Params, look: Look, when: str, at: Objective) -> Constants:

@@ -29,7 +29,13 @@ def report(params: Params, results: Results) -> Report:
             *([surfaces.table(around)] if around.lines else []),
         ),
         figures=(*figures.draw(params, results), *surfaces.figures(around)),
-        caveats=(*_caveats(params, looks), *ended_early(results), *factors.caveats(proven)),
+        caveats=(
+            *_caveats(params, looks),
+            *_late(others[-1]),
+            *constants.caveat(found),
+            *ended_early(results),
+            *factors.caveats(proven),
+        ),
         factors=proven,
         others=others,
     )
@@ -74,6 +80,17 @@ def _caveats(params: Params, looks: Sequence[Look]) -> tuple[str, ...]:
             "Constants, lines and surfaces are left out: on one core they would take too long."
         )
     return tuple(told)
+
+
+def _late(effect: Effect) -> tuple[str, ...]:
+    """That the order turns around after the steps that are judged, where it does."""
+    if effect.value is None or effect.value >= 1:
+        return ()
+    return (
+        f"Over the rest of the steps it is the other way round: {sentence(effect)} A network that "
+        "has learned its rows has no gradient left, along which a loss could vary; the first to "
+        "get there looks the smoothest.",
+    )
 
 
 def _proofs(results: Results) -> tuple[Mapping[str, Any], ...]:

@@ -25,6 +25,10 @@ OTHERS = {
     BETA: Declared(f"largest effective beta, {_WHEN}", "", "ratio", "above", 1.3),
     BETA_AT_LR: Declared(f"largest beta at a step of lr, {_WHEN}", "", "ratio", "above", 1.3),
 }
+LATE = Declared(
+    "median width of the loss along the gradient, over the rest of the steps: none / batch",
+    *("", "ratio", "above", 3.0),
+)
 SLOPE = Declared(f"largest norm of the gradient, {_WHEN}", "", "ratio", "above", 1.3)
 
 
@@ -48,25 +52,30 @@ def primary(params: Params, results: Results) -> Effect:
 
 
 def others(params: Params, results: Results) -> tuple[Effect, ...]:
-    """The same of the gradient, of both betas, and of the loss's slope."""
+    """The same of the gradient, of both betas and of the loss's slope; and of what comes later."""
     found = [
         _judged(results, declared, _largest(params, name)) for name, declared in OTHERS.items()
     ]
-    return (*found, _judged(results, SLOPE, _largest_slope(params)))
+    return (
+        *found,
+        _judged(results, SLOPE, _largest_slope(params)),
+        _judged(results, LATE, _typical_width(params.late)),
+    )
 
 
 def band_of(params: Params) -> Of:
     """The median width of a run over the steps that are judged."""
-
-    def of(run: RunResult) -> Outcome:
-        return size(run, "width of the loss", _within(widths(run), params), params.early[1], median)
-
-    return of
+    return _typical_width(params.early)
 
 
 def table(params: Params, results: Results) -> Table:
     """Everything that is judged, run by run."""
-    asked = (band_of(params), *(_largest(params, name) for name in OTHERS), _largest_slope(params))
+    asked = (
+        band_of(params),
+        *(_largest(params, name) for name in OTHERS),
+        _largest_slope(params),
+        _typical_width(params.late),
+    )
     rows, notes = [], list[str]()
     for norm in NORMS:
         for run in results.of(norm):
@@ -77,7 +86,7 @@ def table(params: Params, results: Results) -> Table:
     columns = (
         *("norm", "seed", "median width of the loss", "largest change of the gradient"),
         *("largest beta", "largest beta at lr", "largest norm of the gradient"),
-        "last training loss",
+        *("median width of the loss, rest of the steps", "last training loss"),
     )
     title = f"Along the gradient, over the first {EARLY:.0%} of steps"
     return Table("along", title, columns, tuple(rows), "; ".join(dict.fromkeys(notes)))
@@ -87,15 +96,24 @@ def _largest(params: Params, name: str) -> Of:
     return largest_size(name, params.early)
 
 
-def _largest_slope(params: Params) -> Of:
+def _typical_width(steps: tuple[int, int]) -> Of:
     def of(run: RunResult) -> Outcome:
-        return size(run, "gradient", _within(slopes(run), params), params.early[1], max)
+        return size(run, "width of the loss", _within(widths(run), steps), steps[1], median)
 
     return of
 
 
-def _within(series: Series, params: Params) -> list[float]:
-    first, last = params.early
+def _largest_slope(params: Params) -> Of:
+    steps = params.early
+
+    def of(run: RunResult) -> Outcome:
+        return size(run, "gradient", _within(slopes(run), steps), steps[1], max)
+
+    return of
+
+
+def _within(series: Series, steps: tuple[int, int]) -> list[float]:
+    first, last = steps
     pairs = zip(series.steps, series.values, strict=True)
     return [value for step, value in pairs if first <= step <= last]
 

@@ -11,7 +11,7 @@ from model.figures.charts import Surface
 from model.figures.draw_chart import svg
 from model.lab.experiment import PlannedRun
 from model.lab.landscape.experiment import EXPERIMENT
-from model.lab.landscape.widths import LOSS_MAX, LOSS_MIN, primary, slopes, widths
+from model.lab.landscape.widths import LOSS_MAX, LOSS_MIN, others, primary, slopes, widths
 from model.lab.report import Report
 from model.lab.results import Measured, Results, RunResult, Series
 from model.spec import RunSpec
@@ -93,6 +93,13 @@ def test_the_effect_is_the_ratio_of_the_median_widths_of_the_judged_steps() -> N
     assert one.value == pytest.approx(4.0 / 0.5)
 
 
+def test_what_comes_after_the_judged_steps_is_judged_by_itself() -> None:
+    none = run("none", [1.0] * 10, [9.0] * 7 + [1.1, 1.2, 1.3])
+    batch = run("batch", [1.0] * 10, [2.0] * 10)
+    late = others(asked(EXPERIMENT), Results((none, batch)))[-1]
+    assert late.seeds[0].value == pytest.approx(0.2)
+
+
 def test_an_infinite_loss_is_an_infinite_width_and_a_median_may_bear_it() -> None:
     none = run("none", [1.0, 1.0, 1.0], [3.0, inf, nan])
     assert widths(none).values == (2.0, inf, inf)
@@ -125,7 +132,7 @@ def test_the_report_tells_of_both_ends_and_of_what_lies_around(
 ) -> None:
     report, _ = made
     assert report.effect.n == 2
-    assert [one.n for one in report.others] == [2] * 4
+    assert [one.n for one in report.others] == [2] * 5
     assert [table.name for table in report.tables] == ["along", "constants", "around"]
     ends = [row[:3] for row in report.tables[1].rows]
     assert ends == [

@@ -80,7 +80,7 @@ def test_both_shifts_of_the_post_are_in_one_figure(made: tuple[Report, Results])
         list(range(1, 10)),
         list(range(2, 10)),
     ]
-    assert [len(curve.y) for curve in by_strength.curves] == [5, 5, 5]
+    assert [len(curve.y) for curve in by_strength.curves] == [6, 6, 6]
 
 
 def test_a_contrast_and_an_offset_are_taken_back_by_new_statistics(
