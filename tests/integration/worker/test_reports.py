@@ -200,6 +200,7 @@ def test_cancelling_stops_the_runs_and_no_report_is_made(steady: Service) -> Non
     assert steady.database.read(lambda c: operations.of_experiments(c, [made.id])) == {}
 
 
+@pytest.mark.slow
 def test_a_paused_run_and_other_slots_change_nothing_of_the_report(steady: Service) -> None:
     plain = steady.until_reported(steady.ask("pair", base=LONG).id)
     made = steady.ask("pair", base=LONG)
