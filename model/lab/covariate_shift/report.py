@@ -17,7 +17,7 @@ from model.lab.covariate_shift.arms import (
 )
 from model.lab.covariate_shift.test_time import Met
 from model.lab.report import Cell, Report, Table
-from model.lab.results import Results
+from model.lab.results import Results, RunResult, Series
 from model.lab.santurkar import PUBLISHED_STEPS
 from model.lab.verdict import Declared, Effect, OfSeed, judge
 
@@ -28,6 +28,8 @@ RECOVERED = Declared(
     "above",
     2.0,
 )
+
+LEARNED = 0.95  # of the first training loss: what ends above it has hardly learned
 
 
 def report(params: Params, results: Results) -> Report:
@@ -41,7 +43,12 @@ def report(params: Params, results: Results) -> Report:
         summary=_summary(effect, others),
         tables=(shifts.table(params, results), _losses(params, results), *_two_shifts(met)),
         figures=figures.draw(params, results, met),
-        caveats=(*_caveats(params, met), *ended_early(results), *factors.caveats(proven)),
+        caveats=(
+            *_caveats(params, met),
+            *_unlearned(params, results),
+            *ended_early(results),
+            *factors.caveats(proven),
+        ),
         factors=proven,
         others=(*others, *([recovered] if met else [])),
     )
@@ -123,6 +130,23 @@ def _caveats(params: Params, met: Sequence[Met]) -> tuple[str, ...]:
             f"at least {test_time.LEAST_ROWS} test rows."
         )
     return tuple(told)
+
+
+def _unlearned(params: Params, results: Results) -> tuple[str, ...]:
+    """Which arms have hardly learned: their gradients barely move, so a ratio to them is large."""
+    arms = [arm_of(network, norm) for network in params.networks for norm in NORMS]
+    found = [arm for arm in arms if results.of(arm) and all(map(_stood_still, results.of(arm)))]
+    if not found:
+        return ()
+    return (
+        f"Hardly learned in these steps, in any seed: {'; '.join(found)}. Such a network has a "
+        "gradient that is small and barely moves, so that a ratio to its shift says little.",
+    )
+
+
+def _stood_still(run: RunResult) -> bool:
+    losses = run.series.get("train_loss", Series((), ())).values
+    return len(losses) > 1 and losses[-1] > LEARNED * losses[0]
 
 
 def _proofs(params: Params, results: Results) -> tuple[Mapping[str, Any], ...]:

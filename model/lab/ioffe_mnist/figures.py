@@ -42,8 +42,8 @@ def percentiles(params: IoffeParams, results: Results) -> Figure | None:
         columns=len(panels),
         notes=(
             f"Unit {UNIT + 1} of the last hidden layer in the first seed, chosen beforehand; "
-            "figure `drift` has all units. Behind batch norm the input is taken after gain and "
-            "bias, in training mode on fixed training rows.",
+            "the figure of drift has all units. Behind batch norm the input is taken after gain "
+            "and bias, in training mode on fixed training rows.",
         ),
     )
 

@@ -58,7 +58,7 @@ CAVEATS = (
     "That batch norm allows longer steps in a network this deep does not say that it does in "
     "every network: see the experiment on initialization, where good starts are compared.",
     "The paper says that at an equal rate the norm gains nothing. Here its opposite is put to the "
-    "test, so that at the small rate `contradicts` speaks for the paper.",
+    'test, so that "contradicts" at the small rate speaks for the paper.',
 )
 
 
@@ -143,7 +143,7 @@ def _tables(
         "The first step along the gradient that raises the loss, as a learning rate",
         columns,
         tuple(rows(params, results, seeds)),
-        "Ten steps a decade are tried. `diverged`: the network was not finite any more.",
+        "Ten steps a decade are tried. Diverged: the network was not finite any more.",
     )
     rates = (params.small_rate, params.large_rate)
     arms = [trained_arm(norm, rate) for rate in rates for norm in NORMS]

@@ -31,8 +31,9 @@ ROLES: dict[str, Role] = {
     "training": "other",
 }
 CAVEATS = (
-    "Published is a ResNet-50 on ImageNet, total batch 1,024: table `published`. In a convolution "
-    "a channel has many values in each row, so that even a group of 2 gives it statistics. In a "
+    "Published is a ResNet-50 on ImageNet, total batch 1,024; its errors are in a table. In a "
+    "convolution a channel has many values in each row, so that even a group of 2 gives it "
+    "statistics. In a "
     "perceptron a group of 2 leaves only which of the two is larger, +1 and -1, so that an answer "
     "by statistics of groups hangs on the neighbour and is no better than by the population's.",
     "That freezing the statistics for the last fifth of training repairs small groups (32.5 to "

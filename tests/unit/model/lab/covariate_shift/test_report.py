@@ -158,3 +158,17 @@ def test_the_report_is_json(made: tuple[Report, Results]) -> None:
         Environment("c", "t", 1),
     )
     assert canonical(told)["effect"]["n"] == 2
+
+
+@pytest.mark.parametrize(("last", "told"), [(2.3, True), (1.9, False)])
+def test_an_arm_that_has_hardly_learned_is_named(
+    made: tuple[Report, Results], last: float, told: bool
+) -> None:
+    _, results = made
+    losses = {"mlp, none": Series((1, 8), (2.303, last)), "mlp, batch": Series((1, 8), (2.5, 0.1))}
+    runs = tuple(
+        replace(run, series={**run.series, "train_loss": losses[run.arm]}) for run in results.runs
+    )
+    caveats = " ".join(again(replace(results, runs=runs)).caveats)
+    assert ("Hardly learned in these steps, in any seed: mlp, none." in caveats) is told
+    assert "mlp, batch" not in caveats
