@@ -81,6 +81,15 @@ def test_the_python_of_the_page_about_measures_prints_a_share_at_every_step(
     assert all(0 <= float(share) <= 1 for _, share in lines)
 
 
+def test_the_python_of_the_laboratorys_page_prints_a_verdict_and_saves_the_report(
+    service: Any, tmp_path: Path
+) -> None:
+    (code,) = blocks("docs/laboratory.md", "python")
+    verdict, saved = run_python(code, service.url, tmp_path).splitlines()
+    assert re.fullmatch(r"supports [\d.]+ \([\d.]+ to [\d.]+\)", verdict)
+    assert (tmp_path / saved).read_text().startswith("<!doctype html>")
+
+
 @pytest.mark.parametrize("page", ["README.md", *(p.name for p in (ROOT / "docs").glob("*.md"))])
 def test_every_link_of_a_page_leads_somewhere(page: str) -> None:
     path = ROOT / page if page == "README.md" else ROOT / "docs" / page
