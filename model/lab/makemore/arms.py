@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, Strict
 
 from model.errors import SpecRefused
 from model.lab import experiment
+from model.lab.errors import CLASSES
 from model.lab.experiment import DatasetName, PlannedRun, spec_of
 from model.lab.post_norm import POST_NORM
 from model.spec.parts import Count, Units, at_most
@@ -169,7 +170,7 @@ def _fields(params: Params, layers: Sequence[dict[str, Any]], steps: int) -> dic
         "dataset": params.dataset,
         "scaling": "standard" if params.symbols is None else "none",
         "network": {"kind": "layers", "layers": [*_inputs(params), *layers]},
-        "loss": {"kind": "cross_entropy"},
+        "loss": CLASSES,
         "optimizer": {"kind": "sgd", "lr": 0.1},
         "batch_size": params.batch_size,
         "sampling": "with_replacement",

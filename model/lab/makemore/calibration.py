@@ -17,7 +17,7 @@ class Calibrated:
 
 
 def calibrations(results: Results, run: RunResult) -> tuple[Calibrated, ...]:
-    """Every checkpoint of a run that classifies, by ascending step."""
+    """Every checkpoint by ascending step; the run's loss is cross-entropy."""
     start = results.start(run)
     part, loss = held_out(start), start.checked.spec.loss
     assert loss is not None

@@ -17,7 +17,10 @@ ROLES: tuple[Role, ...] = (
     *("noisy", "fifth", "aside"),
 )
 TITLES = {"none": "without norm", "batch": "with batch norm"}
-WORDS: Mapping[What, str] = {"outputs": "output of the tanh", "gradients": "gradient by it"}
+WORDS: Mapping[What, str] = {
+    "outputs": "tanh output",
+    "gradients": "gradient by the tanh output",
+}
 
 
 def figures(
@@ -92,14 +95,8 @@ def _by_layer(params: Params, results: Results, what: What, norm: str) -> Curves
         curves += [over_seeds(series, f"gain {gain:.3g}", role)] if series else []
     if not curves:
         return None
-    label = f"sd of the {WORDS[what]}" if what == "outputs" else "sd of the gradient by it"
-    return Curves(
-        f"{WORDS[what]}, {TITLES[norm]}",
-        "tanh layer",
-        label,
-        tuple(curves),
-        y_log=True,
-    )
+    title = f"{WORDS[what]}, {TITLES[norm]}"
+    return Curves(title, "tanh layer", f"sd of {WORDS[what]}", tuple(curves), y_log=True)
 
 
 def _histograms(params: Params, results: Results, what: What) -> Figure | None:
@@ -118,7 +115,7 @@ def _histograms(params: Params, results: Results, what: What) -> Figure | None:
     }
     return _figure(
         "activations" if what == "outputs" else "activation-gradients",
-        f"Histograms of every layer's {WORDS[what]}, before the first step",
+        f"Histograms of the {WORDS[what]} of every layer, before the first step",
         evidence[what],
         panels,
         columns=2,
@@ -159,8 +156,8 @@ def _updates(params: Params, results: Results) -> Figure | None:
         "updates",
         "Update of each layer's weights over their size",
         "About a thousandth of the weights' deviation a step is the notebook's rule of thumb. "
-        "Without norm the gain moves the layers apart; with it they keep together, at a level "
-        "that the gain sets.",
+        "Without norm a small gain starves the hidden layers of updates at the start; with batch "
+        "norm the gain sets one level for all of them.",
         panels,
         columns=2,
     )

@@ -1,64 +1,288 @@
-"""What a careful start does for tanh units, and batch norm in its place."""
+"""The makemore experiment: its starts against the notebook's formulas, its plan and its report."""
 
-from math import erf, log, sqrt
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
+from model.data.dataset import save
+from model.data.options import ReadOptions
+from model.data.readers import read
+from model.errors import SpecRefused
+from model.lab.factors import differing
+from model.lab.makemore.arms import STARTS, Params, deep_arm
+from model.lab.makemore.calibration import calibrations
+from model.lab.makemore.depth import deviations, log_ratio
 from model.lab.makemore.experiment import EXPERIMENT
-from model.lab.results import Results
+from model.lab.makemore.starts import look_at
+from model.lab.report import Report, Table
+from model.lab.results import NO_LIMITS, Results
+from model.lab.saturation.closed_form import share_of_normal
+from model.plan import check
+from model.statistics.modes import batch_norms
+from model.training.loop import Training
+from model.training.order import Order, batches
+from model.training.randomness import stream
 from tests.laboratory import asked, report_of
 
-SMALL = {"steps": 30, "deep_steps": 20, "hidden": 64, "width": 40}
+SMALL: dict[str, Any] = {
+    "hidden": 40,
+    "steps": 20,
+    "depth": 4,
+    "width": 40,
+    "gains": [0.5, 3.0],
+    "deep_steps": 10,
+}
+WORDS = ["emma", "olivia", "ava", "isabella", "sophia", "mia", "amelia", "harper", "evelyn", "zoe"]
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Report, Results]:
     return report_of(EXPERIMENT, tmp_path_factory.mktemp("makemore"), (0, 1), **SMALL)
 
 
-def table(report, name):
+def table(report: Report, name: str) -> Table:
     return next(one for one in report.tables if one.name == name)
 
 
-def column(found, heading):
-    at = found.columns.index(heading)
-    return {(row[0], row[1]): row[at] for row in found.rows}
+def effect(report: Report, start: str) -> Any:
+    return next(one for one in report.others if one.declared.name.startswith(start))
 
 
-def test_a_careful_output_starts_at_the_loss_of_guessing(made):
-    losses = column(table(made[0], "starts"), "loss")
-    assert losses["naive", 0] > 2 * log(10)
-    for start in ("output x .01", "hidden x .2", "Kaiming 5/3", "batch norm"):
-        assert losses[start, 0] == pytest.approx(log(10), abs=0.15), start
+# Plan
 
 
-def test_the_naive_start_saturates_and_the_others_do_not(made):
-    shares = column(table(made[0], "starts"), "saturated values, %")
-    assert shares["naive", 0] > 50
-    assert shares["naive", 0] == shares["output x .01", 0]  # the hidden layer is the same
-    assert shares["hidden x .2", 0] < 4
-    # Not normal here, as pixels are not: behind a norm it is near 2 (1 - Phi(atanh .99)) = .8 %.
-    normal = 100 * (1 - erf(0.5 * log(1.99 / 0.01) / sqrt(2)))
-    assert abs(shares["batch norm", 0] - normal) < 1.5
+def test_the_plan_has_five_starts_and_every_gain_with_and_without_norm() -> None:
+    arms = [run.arm for run in EXPERIMENT.plan(Params(), (3,))]
+    assert arms == [
+        *("naive", "output x .01", "hidden x .2", "Kaiming 5/3", "batch norm"),
+        *("deep, gain 0.5, none", "deep, gain 0.5, batch"),
+        *("deep, gain 1, none", "deep, gain 1, batch"),
+        *("deep, gain 1.67, none", "deep, gain 1.67, batch"),
+        *("deep, gain 3, none", "deep, gain 3, batch"),
+    ]
 
 
-def test_only_without_norm_the_gain_decides_what_reaches_the_last_layer(made):
-    found = table(made[0], "depth")
-    at = found.columns.index("last / first")
-    ratios = {(row[0], row[1]): row[at] for row in found.rows if row[2] == 0}
-    assert all(0.8 < ratio < 1.25 for (_, norm), ratio in ratios.items() if norm == "batch")
-    assert ratios[0.5, "none"] < 0.2
-    assert made[0].effect.value > 0
+def test_arms_that_are_compared_differ_in_the_norm_alone() -> None:
+    specs = {run.arm: run.spec for run in EXPERIMENT.plan(Params(), (0,))}
+    pairs = [("output x .01", "batch norm"), (deep_arm("none", 3.0), deep_arm("batch", 3.0))]
+    for none, batch in pairs:
+        assert set(differing(specs[none], specs[batch])) - {"checkpoint_every"} == {"norm"}
 
 
-def test_runs_that_say_nothing_leave_no_verdict():
-    report = EXPERIMENT.report(asked(EXPERIMENT, **SMALL), Results(()))
-    assert report.effect.verdict == "inconclusive"
+def test_the_rate_falls_once_in_the_middle() -> None:
+    for steps in (7, 8):
+        spec = EXPERIMENT.plan(Params(steps=steps), (0,))[0].spec
+        assert spec.schedule.model_dump()["every_steps"] == 4
+        assert spec.optimizer.lr == 0.1
 
 
-def test_a_word_list_is_embedded():
-    params = asked(EXPERIMENT, dataset="names", symbols=27)
-    planned = EXPERIMENT.plan(params, (0,))
-    first = planned[0].spec.network.layers[0]
-    assert (first.kind, first.num_embeddings, first.embedding_dim) == ("embedding", 27, 10)
-    assert {run.spec.scaling for run in planned} == {"none"}
+def test_of_a_word_list_the_network_is_the_notebooks(make_facts) -> None:
+    params = Params(dataset="names", symbols=27, scale="paper")
+    specs = {run.arm: run.spec for run in EXPERIMENT.plan(params, (0,))}
+    assert specs["naive"].budget.steps == 200_000
+    facts = replace(make_facts((3,), outputs=27, rows=228_146), indices=27)
+    shallow, deep = (
+        check(specs[arm], facts, NO_LIMITS).plan.parameters
+        for arm in ("naive", "deep, gain 1.67, none")
+    )
+    assert shallow == 27 * 10 + 30 * 200 + 200 + 200 * 27 + 27  # 11,897, as the notebook counts
+    assert deep == 27 * 10 + 30 * 100 + 4 * 100 * 100 + 100 * 27 + 27
+
+
+@pytest.mark.parametrize(
+    ("params", "path"),
+    [
+        ({"symbols": 27, "fan_in": 20}, "fan_in"),
+        ({"embedding_dim": 4}, "embedding_dim"),
+        ({"scale": "paper"}, "symbols"),
+    ],
+)
+def test_params_that_do_not_fit_each_other_are_refused(params: dict[str, Any], path: str) -> None:
+    with pytest.raises(SpecRefused) as refused:
+        EXPERIMENT.plan(asked(EXPERIMENT, **params), (0,))
+    assert refused.value.path == path
+
+
+def test_gains_are_sorted_and_each_there_once() -> None:
+    assert Params(gains=(3.0, 0.5)).gains == (0.5, 3.0)
+    with pytest.raises(ValueError, match="once"):
+        Params(gains=(1.0, 1.0 + 1e-9))
+
+
+# Starts
+
+
+def test_a_start_is_what_the_notebooks_formulas_make_of_it(found: tuple[Report, Results]) -> None:
+    _, results = found
+    run = results.of("naive")[0]
+    seen = next(one for one in look_at(results) if (one.arm, one.seed) == ("naive", 0))
+    start = results.start(run)
+    order = torch.randperm(len(start.arrays.train), generator=_measures(run.seed))
+    rows = order[: len(order) // 32 * 32]
+    x, y = start.arrays.train.inputs[rows, :30], start.arrays.train.targets[rows]
+    w1, b1, w2, b2 = (one.detach() for one in start.network.parameters())
+    hpreact = x @ w1.T + b1
+    h = torch.tanh(hpreact)
+    loss = torch.nn.functional.cross_entropy(h @ w2.T + b2, y)
+    assert seen.loss == pytest.approx(float(loss), rel=1e-4)
+    assert seen.sd == pytest.approx(float(hpreact.std(correction=0)), rel=1e-5)
+    assert seen.saturated == pytest.approx(float((h.abs() > 0.99).float().mean()), abs=1e-5)
+    assert seen.slope == pytest.approx(float((1 - h**2).mean()), rel=1e-4)
+    assert seen.white == int((h[:32].abs() > 0.99).all(0).sum())
+    assert seen.chance == pytest.approx(math.log(10))
+
+
+def _measures(seed: int) -> torch.Generator:
+    return stream(seed, "measures")
+
+
+def test_each_start_mends_what_the_notebook_says_it_mends(found: tuple[Report, Results]) -> None:
+    report, _ = found
+    rows = {row[0]: row for row in table(report, "starts").rows if row[1] == 0}
+    loss, saturated = ({arm: row[i] for arm, row in rows.items()} for i in (2, 7))
+    assert list(rows) == list(STARTS)
+    assert loss["naive"] > 5
+    for arm in STARTS[1:]:
+        assert loss[arm] == pytest.approx(math.log(10), abs=0.1)
+    assert saturated["naive"] == saturated["output x .01"] > 50
+    assert max(saturated["hidden x .2"], saturated["batch norm"]) < 3
+    assert 5 < saturated["Kaiming 5/3"] < 12
+    assert effect(report, "saturated").verdict == "supports"
+    assert effect(report, "loss before").value > 3
+    # Pixels are not normal: behind a norm it is near the closed form, and not equal to it.
+    assert saturated["batch norm"] == pytest.approx(100 * share_of_normal(1.0), abs=1.5)
+
+
+# Depth
+
+
+def test_with_norm_every_gain_keeps_its_deviation_over_depth(found: tuple[Report, Results]) -> None:
+    report, results = found
+    assert report.effect.verdict == "supports"
+    for gain in (0.5, 3.0):
+        for run in results.of(deep_arm("batch", gain)):
+            assert abs(log_ratio(run, "outputs")) < math.log(1.25)
+    shrinking = deviations(results.of(deep_arm("none", 0.5))[0], "outputs")
+    assert shrinking == sorted(shrinking, reverse=True)
+    assert shrinking[-1] / shrinking[0] < 0.3
+
+
+def test_a_large_gain_shows_in_the_gradients_and_not_in_the_activations(
+    found: tuple[Report, Results],
+) -> None:
+    report, results = found
+    run = results.of(deep_arm("none", 3.0))[0]
+    assert abs(log_ratio(run, "outputs")) < math.log(1.25)
+    assert log_ratio(run, "gradients") < -math.log(1.25)
+    beyond = [one for one in report.others if "beyond ln 1.25" in one.declared.name]
+    assert [one.verdict for one in beyond] == ["supports", "contradicts"]
+
+
+def test_the_deviations_are_those_of_the_first_mini_batch(found: tuple[Report, Results]) -> None:
+    _, results = found
+    run = results.of(deep_arm("none", 3.0))[0]
+    start = results.start(run)
+    seen = list[torch.Tensor]()
+    batch = _first_batch(start.training)
+    for layer in start.network:
+        batch = layer(batch)
+        if isinstance(layer, torch.nn.Tanh):
+            seen.append(batch)
+    expected = [float(one.detach().double().std(correction=0)) for one in seen]
+    assert deviations(run, "outputs") == pytest.approx(expected, rel=1e-4)
+
+
+def _first_batch(training: Training) -> torch.Tensor:
+    train, spec = training.arrays.train, training.checked.spec
+    sizes = training.checked.batches.sizes
+    order = Order(len(train), sizes, spec.sampling, stream(spec.seed, "order"))
+    return next(batches(train.inputs, train.targets, order.epoch(), 0))[0]
+
+
+# Calibration
+
+
+def test_running_statistics_are_compared_with_those_of_all_training_rows(
+    found: tuple[Report, Results],
+) -> None:
+    _, results = found
+    run = results.of("batch norm")[0]
+    told = calibrations(results, run)
+    assert [one.step for one in told] == list(range(2, 21, 2))
+    assert told[-1].running == pytest.approx(run.last("test_loss"), rel=1e-5)
+    # By hand: the one norm layer's input over all training rows, and no other statistics.
+    loaded, start = results.trained(run), results.start(run)
+    assert loaded is not None
+    x, test = start.arrays.train.inputs[:, :30], start.arrays.test
+    (norm,) = batch_norms(loaded.network).values()
+    linear, last = [one for one in loaded.network if isinstance(one, torch.nn.Linear)]
+    given = linear(x)
+    z = (linear(test.inputs[:, :30]) - given.mean(0)) / given.std(0)
+    logits = last(torch.tanh(norm.weight * z + norm.bias))
+    loss = torch.nn.functional.cross_entropy(logits, test.targets)
+    assert told[-1].recomputed == pytest.approx(float(loss), rel=1e-4)
+
+
+# Report
+
+
+def test_the_norm_is_proven_to_be_the_only_difference(found: tuple[Report, Results]) -> None:
+    report, _ = found
+    assert len(report.factors) == 2 * 3
+    for proof in report.factors:
+        assert proof["same_order"]
+        assert proof["same_start"]
+
+
+def test_every_figure_is_there(found: tuple[Report, Results]) -> None:
+    report, _ = found
+    assert [one.name for one in report.figures] == [
+        *("map", "depth", "activations", "activation-gradients", "updates", "losses"),
+        "calibration",
+    ]
+
+
+def test_the_report_is_the_same_again(found: tuple[Report, Results]) -> None:
+    report, results = found
+    assert EXPERIMENT.report(asked(EXPERIMENT, **SMALL), results) == report
+
+
+def test_diverged_and_failed_runs_do_not_stop_it(found: tuple[Report, Results]) -> None:
+    _, results = found
+    runs = [
+        replace(run, outcome="diverged", step=4)
+        if run.arm == "Kaiming 5/3"
+        else replace(run, state="failed", outcome=None, why="lost")
+        if run.seed == 1
+        else run
+        for run in results.runs
+    ]
+    report = EXPERIMENT.report(asked(EXPERIMENT, **SMALL), Results(tuple(runs)))
+    assert (report.effect.n, report.effect.verdict) == (1, "inconclusive")
+    last = effect(report, "held-out loss after training, statistics recomputed")
+    assert "diverged at step 4" in last.seeds[0].note
+    assert last.value > 0
+    assert "Diverged" in " ".join(report.caveats)
+
+
+def test_without_any_run_there_is_no_verdict() -> None:
+    report = EXPERIMENT.report(Params(), Results(()))
+    assert (report.effect.n, report.effect.verdict, report.figures) == (0, "inconclusive", ())
+
+
+def test_a_word_list_is_read_trained_on_and_reported(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("\n".join(WORDS * 6))
+    dataset = read("text", tmp_path / "names.txt", ReadOptions(context=3))
+    (tmp_path / "names").mkdir()
+    save(dataset, tmp_path / "names")
+    symbols = dataset.facts.outputs
+    given = {**SMALL, "dataset": "names", "symbols": symbols, "steps": 4, "deep_steps": 2}
+    report, results = report_of(EXPERIMENT, tmp_path, (0,), **given)
+    rows = table(report, "starts").rows
+    assert rows[1][2] == pytest.approx(math.log(symbols), abs=0.1)
+    assert results.of("naive")[0].spec.scaling == "none"
+    assert "whole words" in " ".join(report.caveats)
