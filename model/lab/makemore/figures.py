@@ -121,7 +121,10 @@ def _histograms(params: Params, results: Results, what: What) -> Figure | None:
         columns=2,
         share_x=what == "outputs",
         share_y=False,
-        notes=("one seed; layer 1 lowest",),
+        notes=(
+            "one seed; layer 1 lowest"
+            + ("" if what == "outputs" else "; every panel has a scale of its own"),
+        ),
     )
 
 
@@ -189,19 +192,31 @@ def _update(params: Params, results: Results, norm: str, gain: float) -> Curves 
 
 
 def _losses(results: Results) -> Figure | None:
-    curves = [
-        band(results.of(arm), "train_loss", arm, role)
-        for arm, role in zip(STARTS, ROLES, strict=False)
-        if results.of(arm)
-    ]
-    panel = Curves("training loss", "optimizer steps", "loss", tuple(curves), y_log=True)
+    panels = (
+        _loss(results, "train_loss", "training loss"),
+        _loss(results, "test_loss", "held-out loss"),
+    )
     return _figure(
         "losses",
         "What the start costs over training",
-        "A start that is confidently wrong spends its first steps on unlearning that.",
-        [panel] if curves else [],
-        notes=("means over the mini-batches since the point before",),
+        "A start that is confidently wrong spends its first steps on unlearning that, and what it "
+        "then learns of the training rows need not hold for others.",
+        [panel for panel in panels if panel.curves],
+        columns=2,
+        notes=(
+            "training loss: means over the mini-batches since the point before; held-out loss: "
+            "eval mode, running statistics",
+        ),
     )
+
+
+def _loss(results: Results, name: str, title: str) -> Curves:
+    curves = [
+        band(runs, name, arm, role)
+        for arm, role in zip(STARTS, ROLES, strict=False)
+        if any(name in run.series for run in (runs := results.of(arm)))
+    ]
+    return Curves(title, "optimizer steps", "loss", tuple(curves), y_log=True)
 
 
 def _calibration(losses: Mapping[tuple[str, int], Sequence[Calibrated]]) -> Figure | None:

@@ -7,7 +7,7 @@ from statistics import fmean
 import torch
 
 from model.lab import factors
-from model.lab.arms import by_seed, ended_early, in_points, sentence
+from model.lab.arms import POINTS, by_seed, ended_early, in_points, sentence
 from model.lab.compare import last, mean_between, paired
 from model.lab.pair import proofs
 from model.lab.placement import figures
@@ -64,7 +64,12 @@ def report(params: Params, results: Results) -> Report:
         summary=_summary(params, looks, (effect, *others)),
         tables=(_moments(looks), _accuracy_table(results)),
         figures=figures.figures(params, results, looks),
-        caveats=(*_caveats(params), *ended_early(results), *factors.caveats(proven)),
+        caveats=(
+            *_caveats(params),
+            *_rows(results),
+            *ended_early(results),
+            *factors.caveats(proven),
+        ),
         factors=proven,
         others=others,
     )
@@ -156,4 +161,17 @@ def _caveats(params: Params) -> tuple[str, ...]:
         "what the network wants.",
         "What the place does to accuracy hangs on the task. It is told for one perceptron at one "
         f"learning rate ({params.rate:g}); a small difference here says little of others.",
+    )
+
+
+def _rows(results: Results) -> tuple[str, ...]:
+    """What one held-out row is in an accuracy."""
+    runs = [run for arm in ARMS for run in results.of(arm)]
+    rows = results.start(runs[0]).checked.rows.test if runs else 0
+    if not rows:
+        return ()
+    return (
+        f"Accuracies are of {rows:,} held-out rows, of which one is {POINTS / rows:.2g} points: "
+        "seeds may agree to the last digit by chance, and their interval is then narrower than it "
+        "should be.",
     )

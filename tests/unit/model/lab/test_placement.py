@@ -164,6 +164,11 @@ def test_there_is_a_look_at_the_start_and_at_every_checkpoint(
         assert panel.curves[0].x[-1] == 20
 
 
+def test_it_says_what_one_held_out_row_is_in_an_accuracy(found: tuple[Report, Results]) -> None:
+    report, _ = found
+    assert "36 held-out rows, of which one is 2.8 points" in " ".join(report.caveats)  # of 178
+
+
 def test_the_report_is_the_same_again(found: tuple[Report, Results]) -> None:
     report, results = found
     assert EXPERIMENT.report(asked(EXPERIMENT, **SMALL), results) == report
