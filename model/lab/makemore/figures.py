@@ -212,9 +212,9 @@ def _losses(results: Results) -> Figure | None:
 
 def _loss(results: Results, name: str, title: str) -> Curves:
     curves = [
-        band(runs, name, arm, role)
+        band(results.of(arm), name, arm, role)
         for arm, role in zip(STARTS, ROLES, strict=False)
-        if any(name in run.series for run in (runs := results.of(arm)))
+        if any(name in run.series for run in results.of(arm))
     ]
     return Curves(title, "optimizer steps", "loss", tuple(curves), y_log=True)
 
