@@ -37,6 +37,15 @@ def declared_l2(network: str, layer: int) -> Declared:
     return Declared(name, "", "ratio", "below", MARGIN)
 
 
+def declared_early(network: str, layer: int) -> Declared:
+    """The same while both arms are learning."""
+    name = (
+        f"median |G - G'| of layer {layer} of the {TITLES[network]} over the first "
+        f"{EARLY[1]:.0%} of steps: batch / none"
+    )
+    return Declared(name, "", "ratio", "below", MARGIN)
+
+
 PRIMARY = declared_l2("deep_linear", LAYERS["deep_linear"][-1])
 
 
@@ -46,10 +55,11 @@ def primary(params: Params, results: Results) -> Effect:
 
 
 def others(params: Params, results: Results) -> tuple[Effect, ...]:
-    """Of every network: both measures of the gradient's shift, the input's, and the loss."""
+    """Of every network: the gradient's shift early and as an angle, the input's, and the loss."""
     found = [_l2(params, results, network) for network in params.networks[1:]]
     for network in params.networks:
         found += [
+            _early(params, results, network),
             _cosine(params, results, network),
             _input(params, results, network),
             _loss(results, network),
@@ -86,6 +96,13 @@ def loss_of(results: Results, network: str) -> Of:
 def _l2(params: Params, results: Results, network: str) -> Effect:
     layer = recipe(params, network).layers[-1]
     return _judged(results, network, declared_l2(network, layer), typical_size(l2_name(layer)))
+
+
+def _early(params: Params, results: Results, network: str) -> Effect:
+    how = recipe(params, network)
+    layer, steps = how.layers[-1], (0, round(EARLY[1] * how.steps))
+    declared = declared_early(network, layer)
+    return _judged(results, network, declared, typical_size(l2_name(layer), steps))
 
 
 def _cosine(params: Params, results: Results, network: str) -> Effect:
