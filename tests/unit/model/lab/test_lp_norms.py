@@ -16,7 +16,7 @@ from model.lab.report import Report
 from model.lab.results import Results, Series
 from tests.laboratory import asked, report_of
 
-SMALL: dict[str, Any] = {"steps": 20, "second_lr": None}
+SMALL: dict[str, Any] = {"steps": 10, "second_lr": None}
 LINEAR, MLP = Setting("deep_linear", 1e-7), Setting("mlp", 0.1)
 NORMS = ["none", "batch", "l1", "l2", "linf"]
 
