@@ -18,6 +18,7 @@ from model.lab.landscape.widths import (
 from model.lab.results import Results, RunResult, Series
 
 ROLES: dict[str, Role] = {"none": "none", "batch": "batch"}
+LAST = "after the last step there is no next batch: that point is on the one just trained on"
 WORDS = {"none": "no norm", "batch": "batch norm"}
 
 
@@ -73,7 +74,7 @@ def _published(params: Params, results: Results) -> Figure:
         "better.",
         panels,
         columns=sum(bool(results.of(norm)) for norm in NORMS),
-        notes=("first seed; bands: from the least to the most over the step lengths",),
+        notes=("first seed; bands: from the least to the most over the step lengths", LAST),
     )
 
 
@@ -92,7 +93,7 @@ def _over_seeds(params: Params, results: Results) -> Figure:
         "What is judged: everything before the line.",
         panels,
         columns=2,
-        notes=("lines: median over seeds; bands: lowest to highest",),
+        notes=("lines: median over seeds; bands: lowest to highest", LAST),
     )
 
 
