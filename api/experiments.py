@@ -13,6 +13,7 @@ from core import experiments, idempotency
 from core.errors import DatasetNotFound
 from core.experiments import NewExperiment, PlannedRun, Submitted
 from core.idempotency import Idempotency
+from core.queue import QUEUES
 from core.workers import Worker
 from model.errors import SpecRefused
 from model.lab.cost import run_seconds
@@ -109,7 +110,8 @@ async def _hint(services: Services, new: NewExperiment) -> None:
         services.telemetry.accepted()
         services.hints.send(await services.admission.queue_of(planned.run.device))
     if not new.runs:
-        services.hints.send("cpu")  # of the report
+        for queue in QUEUES:  # every worker may make the report
+            services.hints.send(queue)
 
 
 def _new(checked: Checked) -> NewExperiment:

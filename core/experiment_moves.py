@@ -13,6 +13,7 @@ from sqlalchemy import Connection, func, select, update
 from core import operations
 from core.clock import now
 from core.ids import new_id
+from core.leases import ANY
 from core.operations import NewOperation
 from core.record import Run
 from core.states import ENDED, State
@@ -43,9 +44,10 @@ def follow(connection: Connection, run: Run) -> None:
 def queue_report(connection: Connection, experiment_id: str) -> None:
     """Queue the operation that makes an experiment's report; a second one is impossible.
 
-    It is not counted against the limit of the queue: what was accepted gets its report.
+    It is not counted against the limit of the queue: what was accepted gets its report. Every
+    worker may make it, or a service with GPU workers alone would make none.
     """
-    new = NewOperation(REPORT, {}, device="cpu", experiment_id=experiment_id)
+    new = NewOperation(REPORT, {}, device=ANY, experiment_id=experiment_id)
     operations.insert_one(connection, new_id("op"), new)
 
 

@@ -22,6 +22,8 @@ NO_OWNER: dict[str, Any] = {"worker_id": None, "host": None, "pid": None, "pid_s
 NO_OWNER |= {"lease_until": None}
 OWNED_VALUES = [state.value for state in OWNED]
 
+ANY = "any"  # `device` of what computes on the CPU alone and may do so on every worker
+
 _NEAR_LIMIT = 256  # more than the submissions that PostgreSQL runs at one instant
 _LIMIT_LOCK = {"runs": 20261123, "operations": 20261124}
 
@@ -52,7 +54,7 @@ def suits(
         threads: CPU threads the slot can reserve.
     """
     devices = ["cuda", "auto"] if device == "gpu" else ["cpu"] if gpu_alive else ["cpu", "auto"]
-    return table.c.device.in_(devices) & (table.c.threads <= threads)
+    return table.c.device.in_([*devices, ANY]) & (table.c.threads <= threads)
 
 
 def waiting(
@@ -61,8 +63,9 @@ def waiting(
     """How many rows under `condition` each queue's workers could claim now."""
     query = select(table.c.device, func.count()).where(condition)
     found = {device: int(count) for device, count in connection.execute(query.group_by("device"))}
-    either, cpu, gpu = (found.get(device, 0) for device in ("auto", "cpu", "cuda"))
-    return {"cpu": cpu + (0 if gpu_alive else either), "gpu": gpu + (either if gpu_alive else 0)}
+    either, cpu, gpu, both = (found.get(device, 0) for device in ("auto", "cpu", "cuda", ANY))
+    cpu, gpu = (cpu, gpu + either) if gpu_alive else (cpu + either, gpu)
+    return {"cpu": cpu + both, "gpu": gpu + both}
 
 
 def refuse_beyond(connection: Connection, table: Table, limit: int, new: int = 1) -> None:

@@ -30,7 +30,7 @@ class NewOperation:
     params: dict[str, Any]  # with its defaults filled in
     checkpoint_id: str | None = None  # what it works on
     dataset_id: str | None = None  # whose rows it reads
-    device: str = "auto"  # auto, cpu or cuda
+    device: str = "auto"  # auto, cpu, cuda or any
     threads: int = 1
     experiment_id: str | None = None  # whose report it makes
 
@@ -45,7 +45,7 @@ class Operation:
     dataset_id: str | None
     experiment_id: str | None  # whose report it makes
     params: dict[str, Any]
-    device: str  # auto, cpu or cuda, as asked
+    device: str  # auto, cpu or cuda, as asked; any of a report
     threads: int
     state: State  # queued, running, succeeded or failed
     progress: float  # 0 to 1

@@ -176,7 +176,7 @@ operations = Table(
     Column("dataset_id", String(120)),
     Column("experiment_id", String(40)),  # whose report it makes
     Column("params", JSON, nullable=False),
-    Column("device", String(8), nullable=False),  # auto, cpu or cuda, as asked
+    Column("device", String(8), nullable=False),  # auto, cpu or cuda, as asked, or any
     Column("threads", Integer, nullable=False),
     Column("state", String(16), nullable=False),
     Column("progress", Double, nullable=False),  # 0 to 1

@@ -27,11 +27,18 @@ from worker.channel import Channel
 from worker.interruption import Interrupted
 from worker.lease import Lifeline
 
+UPGRADE_SECONDS = 30.0  # that a report waits for a worker which knows its kind
 REPORTED = 0.6  # progress once the numbers are there and only drawing is left
 
 
 def report(assignment: ReportAssignment, channel: Channel, lifeline: Lifeline) -> None:
-    """Make one report; the last message is what became of it."""
+    """Make one report; the last message is what became of it.
+
+    One of a kind that a newer API has accepted is left to a newer worker.
+    """
+    if assignment.kind not in EXPERIMENTS:
+        channel.send("released", delay=UPGRADE_SECONDS, detail=f"no kind {assignment.kind} here")
+        return
     try:
         Reporting(assignment, channel, lifeline).run()
     except Interrupted:

@@ -1,7 +1,7 @@
 """Experiments in the records: queued whole, reported once, whatever happens to their runs."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -105,6 +105,21 @@ def finish_report(database: Database, owned: Operation) -> None:
         experiment_moves.reported(c, str(owned.experiment_id), REPORTED)
 
     database.write(work)
+
+
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+@pytest.mark.parametrize("gpu_alive", [False, True])
+def test_every_worker_may_make_a_report(
+    with_dataset: Database, device: Literal["cpu", "gpu"], gpu_alive: bool
+) -> None:
+    made = submit(with_dataset)
+    end_all(with_dataset, made)
+    find = operation_claims.next_queued
+    found = with_dataset.read(lambda c: find(c, device, gpu_alive))
+    assert found is not None
+    assert found.experiment_id == made.id
+    waiting = with_dataset.read(lambda c: operation_claims.waiting(c, gpu_alive))
+    assert waiting == {"cpu": 1, "gpu": 1}
 
 
 def test_an_accepted_experiment_waits_with_all_of_its_runs(with_dataset: Database) -> None:
