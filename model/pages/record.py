@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,11 +11,16 @@ from model.pages.markup import Html, element
 from model.pages.tables import cell_text, table
 
 MOST_NAMED = 8  # fields or tensors of a list
+MOST_OPEN = 12  # rows or items that a reader need not unfold
 
 
 def factor_items(factors: Sequence[Mapping[str, Any]]) -> Html:
-    """For each pair of runs in what they differ, and what is proven equal."""
-    return element("ul", *(element("li", _factor(factor)) for factor in factors))
+    """For each pair of arms in what they differ, and what is proven equal; alike seeds in one."""
+    alike: dict[str, list[Mapping[str, Any]]] = {}
+    for factor in factors:
+        alike.setdefault(_difference(factor), []).append(factor)
+    items = (element("li", f"{_seeds(of)}: {words}. {_orders(of)}") for words, of in alike.items())
+    return _folded(element("ul", *items), len(alike), counted(len(alike), "pair") + " of arms")
 
 
 def runs_table(runs: Sequence[Mapping[str, Any]]) -> Html:
@@ -31,7 +37,10 @@ def runs_table(runs: Sequence[Mapping[str, Any]]) -> Html:
         for run in runs
     ]
     columns = ("arm", "seed", "state", "outcome", "steps", "why")
-    return table(columns, rows, (False, True, False, False, True, False))
+    ends = Counter(run["outcome"] or run["state"] for run in runs)
+    told = ", ".join(f"{count} {end}" for end, count in ends.items())
+    shown = table(columns, rows, (False, True, False, False, True, False))
+    return _folded(shown, len(runs), f"{counted(len(runs), 'run')}: {told}")
 
 
 def run_specs(runs: Sequence[Mapping[str, Any]]) -> Html:
@@ -80,25 +89,43 @@ def _curl(repeat: Mapping[str, Any]) -> str:
     )
 
 
-def _factor(factor: Mapping[str, Any]) -> str:
+def _difference(factor: Mapping[str, Any]) -> str:
+    """In what the two runs of one seed differ, and what of them is equal."""
     first, second = factor["arms"]
-    told = [f"Seed {factor['seed']}, {first} and {second} differ in {_list(factor['differ_in'])}"]
-    hashed = factor["order_sha256"]
-    told.append(
-        f"rows come in the same order (sha256 {hashed[0][:12]}…)"
-        if factor["same_order"]
-        else f"rows come in another order (sha256 {hashed[0][:12]}… and {hashed[1][:12]}…)"
-    )
+    order = "the same" if factor["same_order"] else "another"
     shared = counted(factor["shared_tensors"], "initial tensor")
     different = [" and ".join(pair) for pair in factor["different_tensors"]]
-    told.append(
+    told = [
+        f"{first} and {second} differ in {_list(factor['differ_in'])}",
+        f"rows come in {order} order",
         f"all {shared} that both have are equal"
         if factor["same_start"]
-        else f"{shared} are equal, {_list(different)} are not"
-    )
+        else f"{shared} are equal, {_list(different)} are not",
+    ]
     if factor["tensors_of_one"]:
         told.append(f"one network alone has {_list(factor['tensors_of_one'])}")
-    return "; ".join(told) + "."
+    return "; ".join(told)
+
+
+def _seeds(factors: Sequence[Mapping[str, Any]]) -> str:
+    seeds = [str(factor["seed"]) for factor in factors]
+    return f"Seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}"
+
+
+def _orders(factors: Sequence[Mapping[str, Any]]) -> str:
+    """The hashes of the orders, seed by seed."""
+    told = (
+        " and ".join(f"{one[:12]}\u2026" for one in dict.fromkeys(factor["order_sha256"]))
+        for factor in factors
+    )
+    return f"Sha256 of the order: {', '.join(told)}."
+
+
+def _folded(content: Html, rows: int, summary: str) -> Html:
+    """What is long, folded away under its summary."""
+    return (
+        content if rows <= MOST_OPEN else element("details", element("summary", summary), content)
+    )
 
 
 def _list(names: Sequence[str]) -> str:

@@ -136,7 +136,7 @@ def test_a_page_is_well_formed_and_says_everything() -> None:
         "gap",
         "Small.",
         "none and batch differ in norm",
-        "sha256 abcdef012345",
+        "Sha256 of the order: abcdef012345",
         "all 4 initial tensors that both have are equal",
         "one network alone has 0.bias",
         "lost 5 times",
@@ -237,6 +237,27 @@ def test_what_a_report_does_not_have_has_no_heading() -> None:
     for heading in ("Figures", "Tables", "Other effects", "What it cannot show", "Runs"):
         assert heading not in text
     assert "How to repeat it" in text
+
+
+def test_seeds_in_which_two_arms_differ_alike_are_one_line() -> None:
+    others = [FACTOR | {"seed": seed, "order_sha256": [f"{seed}" * 16] * 2} for seed in (1, 2)]
+    apart = FACTOR | {"seed": 3, "same_start": False, "different_tensors": [["0.weight"] * 2]}
+    found = read(page(told(factors=[FACTOR, *others, apart]), FILES)).text
+    assert found.count("none and batch differ in norm") == 2
+    alike = found.partition("Seeds 0, 1, 2: ")[2].partition("Seed 3: ")[0]
+    assert "all 4 initial tensors that both have are equal" in alike
+    assert "abcdef012345…, 111111111111…, 222222222222…" in alike
+
+
+@pytest.mark.parametrize(("count", "folds"), [(12, 0), (13, 1)])
+def test_many_runs_are_folded_away_under_how_they_ended(count: int, folds: int) -> None:
+    one = told()["runs"][0]
+    runs = [one | {"seed": seed} for seed in range(count)]
+    runs[0] |= {"outcome": "diverged"}
+    before, _, after = page(told(runs=runs), FILES).partition("<h2>Runs</h2>")
+    assert "<details>" not in before
+    summary = f"<details><summary>{count} runs: 1 diverged, {count - 1} completed</summary><div"
+    assert after.count(summary) == folds
 
 
 @pytest.mark.parametrize("seeds", [(), (OfSeed(0, None, "diverged"),), (OfSeed(0, 0.5),)])
