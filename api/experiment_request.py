@@ -80,8 +80,7 @@ def wanted(request: ExperimentRequest) -> Wanted:
     try:
         plan = experiment.plan(params, request.seeds)
     except SpecRefused as error:
-        path = error.path.removeprefix("params.")
-        raise _refused(f"params.{path}", error.message, error) from None
+        raise _refused(f"params.{error.path}", error.message, error) from None
     except ValidationError as error:  # a spec that the params make is none
         first = error.errors(include_url=False)[0]
         path = in_params(".".join(map(str, first["loc"])), params)

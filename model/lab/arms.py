@@ -33,7 +33,7 @@ def by_seed(
     Args:
         rows: the arm and what is asked of its runs, by the row's label.
     """
-    seeds = sorted({run.seed for run in results.runs})
+    seeds = results.planned_seeds
     cells, notes = [], [note] if note else []
     for label, (arm, of) in rows.items():
         outcomes = {run.seed: of(run) for run in results.of(arm)}
@@ -41,7 +41,7 @@ def by_seed(
         known = [value for value in values if value is not None]
         cells.append((label, *values, fmean(known) if known else None))
         notes += [f"seed {seed}: {one.note}" for seed, one in outcomes.items() if one.note]
-    columns = ("", *(f"seed {seed}" for seed in seeds), "mean")
+    columns = ("arm", *(f"seed {seed}" for seed in seeds), "mean")
     return Table(name, title, columns, tuple(cells), "; ".join(dict.fromkeys(notes)))
 
 

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field
 
 from model.errors import SpecRefused
 from model.figures.charts import Bars, BarSeries, Curves, Figure, Numbers, Role
+from model.lab.arms import by_seed
 from model.lab.bands import band
 from model.lab.compare import Of, paired
 from model.lab.experiment import Experiment, PlannedRun
@@ -144,17 +145,8 @@ def _summary(params: PairParams, results: Results, of: Of, effect: Effect) -> st
 
 
 def _by_seed(params: PairParams, results: Results, of: Of) -> Table:
-    seeds = sorted({run.seed for run in results.runs})
-    rows, notes = [], list[str]()
-    for arm in params.arms:
-        found = {run.seed: of(run) for run in results.of(arm)}
-        values = [found[seed].value if seed in found else None for seed in seeds]
-        known = [value for value in values if value is not None]
-        rows.append((arm, *values, fmean(known) if known else None))
-        notes += [f"seed {seed}: {one.note}" for seed, one in found.items() if one.note]
-    columns = ("arm", *(f"seed {seed}" for seed in seeds), "mean")
-    title = f"{params.metric}, {params.at} value"
-    return Table("by-seed", title, columns, tuple(rows), "; ".join(notes))
+    rows = {arm: (arm, of) for arm in params.arms}
+    return by_seed("by-seed", f"{params.metric}, {params.at} value", results, rows)
 
 
 def _roles(params: PairParams) -> dict[str, Role]:

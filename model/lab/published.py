@@ -8,8 +8,8 @@ def refuse_builtin(dataset: str, wanted: str) -> None:
     """Refuse a built-in dataset where the published setting has another one.
 
     Raises:
-        SpecRefused: at `params.dataset`.
+        SpecRefused: at `dataset`.
     """
     if dataset in BUILTIN:
         message = f"the published setting is of {wanted}: upload it and name it here, not {dataset}"
-        raise SpecRefused("params.dataset", message)
+        raise SpecRefused("dataset", message)

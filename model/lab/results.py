@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
@@ -158,8 +157,3 @@ class Results:
 @cache
 def _dataset(folder: str) -> Dataset:
     return load_dataset(Path(folder))
-
-
-def worst(run: RunResult, higher_is_better: bool) -> float:
-    """What a diverged run stands for in a comparison of losses or accuracies."""
-    return -inf if higher_is_better else inf

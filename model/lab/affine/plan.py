@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, Strict
+from pydantic import Field
 
 from model.lab.experiment import DatasetName, Params, PlannedRun, spec_of
+from model.lab.several import each_once, several
 from model.spec import RunSpec
 from model.spec.networks import Activation
-from model.spec.parts import Count, at_most
+from model.spec.parts import Count
 
 Arm = Literal["none", "affine", "plain"]
 ARMS: tuple[Arm, ...] = ("none", "affine", "plain")
@@ -20,16 +21,6 @@ MOST = 3  # depths and activations
 BATCH_SIZE = 60
 
 
-def _differ(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    if len(set(values)) < len(values):
-        raise ValueError("each may be there once")
-    return values
-
-
-def _several(most: int) -> tuple[Any, ...]:
-    return Strict(False), at_most(most), AfterValidator(_differ)
-
-
 class AffineParams(Params):
     """Which networks are trained; the verdict is about the first depth, activation and side."""
 
@@ -37,13 +28,13 @@ class AffineParams(Params):
         "default", description="There is no published setting of this kind."
     )
     dataset: DatasetName = Field("spirals", description="Rows with classes.")
-    depths: Annotated[tuple[Annotated[int, Field(ge=1, le=64)], ...], *_several(MOST)] = Field(
-        (1, 3), min_length=1, max_length=MOST, description="Hidden layers."
+    depths: Annotated[tuple[Annotated[int, Field(ge=1, le=64)], ...], *several(MOST, each_once)] = (
+        Field((1, 3), min_length=1, max_length=MOST, description="Hidden layers.")
     )
-    activations: Annotated[tuple[Activation, ...], *_several(MOST)] = Field(
+    activations: Annotated[tuple[Activation, ...], *several(MOST, each_once)] = Field(
         ("relu", "tanh"), min_length=1, max_length=MOST, description="Of every hidden layer."
     )
-    placements: Annotated[tuple[Side, ...], *_several(2)] = Field(
+    placements: Annotated[tuple[Side, ...], *several(2, each_once)] = Field(
         ("before_activation", "after_activation"),
         min_length=1,
         max_length=2,

@@ -9,7 +9,6 @@ from pydantic import Field, Strict
 from model.errors import SpecRefused
 from model.lab import experiment, santurkar
 from model.lab.experiment import DatasetName, PlannedRun, spec_of
-from model.lab.results import Results
 from model.spec.networks import Axis
 from model.spec.parts import Count, at_most
 
@@ -109,11 +108,6 @@ def recipe(params: Params, network: str) -> Recipe:
     if params.batch_size is not None:
         fields["batch_size"] = params.batch_size
     return Recipe(fields, steps, layers[network], max(1, steps // probes))
-
-
-def seeds_of(results: Results) -> list[int]:
-    """Every seed that was planned, ascending."""
-    return sorted({run.seed for run in results.runs})
 
 
 def _refuse(params: Params) -> None:

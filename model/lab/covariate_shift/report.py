@@ -13,7 +13,6 @@ from model.lab.covariate_shift.arms import (
     Params,
     arm_of,
     recipe,
-    seeds_of,
 )
 from model.lab.covariate_shift.test_time import Met
 from model.lab.report import Cell, Report, Table
@@ -36,7 +35,7 @@ def report(params: Params, results: Results) -> Report:
     """Is the shift of gradients and inputs smaller with batch norm?"""
     effect, others = shifts.primary(params, results), shifts.others(params, results)
     met = test_time.look_at(params, results)
-    recovered = _recovered(met, seeds_of(results))
+    recovered = _recovered(met, results.planned_seeds)
     proven = _proofs(params, results)
     return Report(
         effect=effect,

@@ -4,23 +4,18 @@ from collections.abc import Sequence
 from math import ceil, log
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, Strict
+from pydantic import Field, Strict
 
 from model.errors import SpecRefused
 from model.lab.errors import CLASSES
 from model.lab.experiment import DatasetName, Params, PlannedRun, spec_of
+from model.lab.several import descending, several
 from model.spec import RunSpec
 from model.spec.parts import Count, Units, at_most
 
 OLD_SHARE = 0.01  # of the first values 0 and 1 in the running ones, above which they still count
 DROP = 0.1  # factor on the rate
 MOST_CHECKPOINTS = 200  # of one run: the report looks at each twice
-
-
-def _fall(momenta: tuple[float, ...]) -> tuple[float, ...]:
-    if list(momenta) != sorted(set(momenta), reverse=True):
-        raise ValueError("each momentum must be smaller than the one before it")
-    return momenta
 
 
 class EmaParams(Params):
@@ -35,9 +30,7 @@ class EmaParams(Params):
     )
     momenta: Annotated[
         tuple[Annotated[float, Field(gt=0, lt=1)], ...],
-        Strict(False),
-        at_most(4),
-        AfterValidator(_fall),
+        *several(4, descending),
     ] = Field(
         (0.1, 0.01),
         min_length=1,
@@ -92,18 +85,18 @@ def _refuse(params: EmaParams) -> None:
             f"the rate falls every {params.high_steps} steps: {params.low_steps} after the first "
             "fall are more than that"
         )
-        raise SpecRefused("params.low_steps", message)
+        raise SpecRefused("low_steps", message)
     phase = params.high_steps - params.settled
     if params.checkpoint_every > phase:
         message = (
             f"one every {params.checkpoint_every} steps may leave none in the {phase} steps of the "
             "high rate that are judged"
         )
-        raise SpecRefused("params.checkpoint_every", message)
+        raise SpecRefused("checkpoint_every", message)
     count = params.steps // params.checkpoint_every
     if count > MOST_CHECKPOINTS:
         message = f"that makes {count} checkpoints a run; at most {MOST_CHECKPOINTS} are looked at"
-        raise SpecRefused("params.checkpoint_every", message)
+        raise SpecRefused("checkpoint_every", message)
 
 
 def _spec(params: EmaParams, momentum: float, seed: int) -> RunSpec:

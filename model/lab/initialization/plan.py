@@ -5,14 +5,15 @@ from collections.abc import Sequence
 from math import sqrt
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, Strict, model_validator
+from pydantic import Field, model_validator
 
 from model.errors import SpecRefused
 from model.lab import experiment
 from model.lab.experiment import DatasetName, PlannedRun, spec_of
 from model.lab.results import Results, RunResult
+from model.lab.several import each_once, several
 from model.spec import Activation, Mlp, Network, ResidualMlp
-from model.spec.parts import Count, at_most
+from model.spec.parts import Count
 
 NORMS = ("none", "batch")
 LETTERS = "ABC"  # of the starts
@@ -26,12 +27,6 @@ def text_of(number: float) -> str:
     return f"{number:g}"
 
 
-def _each_once(numbers: tuple[float, ...]) -> tuple[float, ...]:
-    if len({text_of(one) for one in numbers}) < len(numbers):
-        raise ValueError("every number may be there once, told apart by six digits")
-    return numbers
-
-
 class Params(experiment.Params):
     """Which network starts from which three points, and how it is trained from there."""
 
@@ -43,15 +38,11 @@ class Params(experiment.Params):
     activation: Activation | None = Field(
         None, description="In place of the one that an mlp or residual_mlp names: tanh, a control."
     )
-    gains: Annotated[
-        tuple[Positive, Positive, Positive], Strict(False), at_most(3), AfterValidator(_each_once)
-    ] = Field(
+    gains: Annotated[tuple[Positive, Positive, Positive], *several(3, each_once)] = Field(
         (0.5, 1.0, 3.0),
         description="Of the starts A, B and C: the same draw from N(0, 1 / fan_in), times this.",
     )
-    rates: Annotated[
-        tuple[Positive, ...], Strict(False), at_most(12), AfterValidator(_each_once)
-    ] = Field(
+    rates: Annotated[tuple[Positive, ...], *several(12, each_once)] = Field(
         (0.03, 0.1, 0.3, 1.0, 3.0),
         min_length=1,
         max_length=12,

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, Strict
+from pydantic import Field
 
 from model.lab.experiment import DatasetName, Params, PlannedRun, spec_of
 from model.lab.published import refuse_builtin
+from model.lab.several import each_once, several
 from model.spec import RunSpec
-from model.spec.parts import Count, Part, at_most
+from model.spec.parts import Count, Part
 
 MOST_SETTINGS = 4
 HIDDEN = (100, 100, 100)
@@ -36,21 +37,13 @@ class Setting(Part):
         return f"sigma {self.sigma:g}, lr {self.lr:g}"
 
 
-def _differ(settings: tuple[Setting, ...]) -> tuple[Setting, ...]:
-    if len(set(settings)) < len(settings):
-        raise ValueError("each setting may be there once")
-    return settings
-
-
 class IoffeParams(Params):
     """What is trained, how it starts, and when it counts as trained."""
 
     dataset: DatasetName = Field(
         "digits", description="Classes. `scale: paper` needs an uploaded MNIST."
     )
-    settings: Annotated[
-        tuple[Setting, ...], Strict(False), at_most(MOST_SETTINGS), AfterValidator(_differ)
-    ] = Field(
+    settings: Annotated[tuple[Setting, ...], *several(MOST_SETTINGS, each_once)] = Field(
         (Setting(sigma=0.1, lr=0.1), Setting(sigma=0.1, lr=0.5), Setting(sigma=0.01, lr=0.1)),
         min_length=1,
         max_length=MOST_SETTINGS,

@@ -7,11 +7,12 @@ Bjorck et al. 2018: https://arxiv.org/abs/1806.02375
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, Strict, model_validator
+from pydantic import Field, Strict, model_validator
 
 from model.lab.experiment import DatasetName, Params, PlannedRun, spec_of
 from model.lab.published import refuse_builtin
 from model.lab.results import Results, RunResult
+from model.lab.several import descending, several
 from model.spec import Mlp, Network, RelativeLoss, ResidualMlp
 from model.spec.parts import Count, at_most
 
@@ -27,12 +28,6 @@ PUBLISHED: dict[str, Any] = {
 }
 
 Rate = Annotated[float, Field(gt=0, le=1e6)]
-
-
-def _descending(rates: tuple[float, ...]) -> tuple[float, ...]:
-    if list(rates) != sorted(set(rates), reverse=True):
-        raise ValueError("must be in descending order, every rate once")
-    return rates
 
 
 class LargerRateParams(Params):
@@ -51,9 +46,7 @@ class LargerRateParams(Params):
     )
     large_rate: Rate = Field(0.1, description="Learning rate that batch norm allows.")
     small_rate: Rate = Field(0.001, description="Learning rate at which both arms train.")
-    rates_without_norm: Annotated[
-        tuple[Rate, ...], Strict(False), at_most(8), AfterValidator(_descending)
-    ] = Field(
+    rates_without_norm: Annotated[tuple[Rate, ...], *several(8, descending)] = Field(
         (1e-4, 1e-7),
         min_length=1,
         max_length=8,

@@ -1,13 +1,13 @@
 """A deep network of ReLUs and one of sigmoids, with and without batch norm, at many rates."""
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, Strict
+from pydantic import Field, Strict
 
 from model.lab.experiment import DatasetName, Params, PlannedRun, spec_of
 from model.lab.results import Results, RunResult
+from model.lab.several import ascending, several
 from model.spec.parts import Count, Units, at_most
 
 Norm = Literal["none", "batch"]
@@ -16,12 +16,6 @@ NORMS: tuple[Norm, ...] = ("none", "batch")
 ACTIVATIONS: tuple[Act, ...] = ("relu", "sigmoid")
 EVALUATIONS = 100  # of a run: how finely steps are counted
 MOST_MULTIPLIERS = 12
-
-
-def _ascending(numbers: tuple[float, ...]) -> tuple[float, ...]:
-    if any(one >= two for one, two in pairwise(numbers)):
-        raise ValueError("must be in ascending order, every number once")
-    return numbers
 
 
 class RangeParams(Params):
@@ -41,9 +35,7 @@ class RangeParams(Params):
     )
     multipliers: Annotated[
         tuple[Annotated[float, Field(gt=0, le=1e6)], ...],
-        Strict(False),
-        at_most(MOST_MULTIPLIERS),
-        AfterValidator(_ascending),
+        *several(MOST_MULTIPLIERS, ascending),
     ] = Field(
         (1.0, 2.0, 5.0, 10.0, 30.0, 100.0),
         min_length=2,

@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from math import sqrt
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, Strict
+from pydantic import Field
 
 from model.errors import SpecRefused
 from model.lab import experiment
 from model.lab.errors import CLASSES
 from model.lab.experiment import DatasetName, PlannedRun, spec_of
 from model.lab.post_norm import POST_NORM
-from model.spec.parts import Count, Units, at_most
+from model.lab.several import ascending, several
+from model.spec.parts import Count, Units
 
 FAN_IN = 30
 PUBLISHED_STEPS, DEFAULT_STEPS = 200_000, 3_000
@@ -42,12 +43,6 @@ INITS: dict[str, dict[str, Any]] = {
     },
     BATCH: {"kind": "normal", "bias": "normal", "output": _QUIET},
 }
-
-
-def _each_once(gains: tuple[float, ...]) -> tuple[float, ...]:
-    if len({f"{one:g}" for one in gains}) < len(gains):
-        raise ValueError("every gain may be there once, told apart by six digits")
-    return tuple(sorted(gains))
 
 
 class Params(experiment.Params):
@@ -81,14 +76,13 @@ class Params(experiment.Params):
     width: Units = Field(100, description="Tanh units of each of them.")
     gains: Annotated[
         tuple[Annotated[float, Field(gt=0, le=1e6)], ...],
-        Strict(False),
-        at_most(8),
-        AfterValidator(_each_once),
+        *several(8, ascending),
     ] = Field(
         (0.5, 1.0, 5 / 3, 3.0),
         min_length=1,
         max_length=8,
-        description="Of its weights, N(0, 1 / fan_in) times this; each with and without norm.",
+        description="Of its weights, N(0, 1 / fan_in) times this, ascending; each with and "
+        "without norm.",
     )
     deep_steps: Count = Field(1_000, description="Its optimizer steps, at rate .1.")
     batch_size: Annotated[int, Field(ge=2, le=1_000_000)] = Field(32, description="Rows a step.")

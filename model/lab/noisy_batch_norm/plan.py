@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, Strict
+from pydantic import Field, Strict
 
 from model.errors import SpecRefused
 from model.lab.experiment import DatasetName, Params, PlannedRun, spec_of
 from model.lab.published import refuse_builtin
+from model.lab.several import each_once, several
 from model.spec import RunSpec
 from model.spec.parts import Count, Units, at_most
 
@@ -22,21 +23,13 @@ _RATE = Annotated[float, Field(gt=0, le=1e6)]
 _SIZE = Annotated[float, Field(ge=0, le=1_000)]
 
 
-def _differ(rates: tuple[float, ...]) -> tuple[float, ...]:
-    if len(set(rates)) < len(rates):
-        raise ValueError("each rate may be there once")
-    return rates
-
-
 class NoisyParams(Params):
     """What is trained, how large the noise is, and when the arms are compared."""
 
     dataset: DatasetName = Field(
         "digits", description="Classes. `scale: paper` needs an uploaded CIFAR-10."
     )
-    lr: Annotated[
-        tuple[_RATE, ...], Strict(False), at_most(MOST_RATES), AfterValidator(_differ)
-    ] = Field(
+    lr: Annotated[tuple[_RATE, ...], *several(MOST_RATES, each_once)] = Field(
         (0.5, 0.1),
         min_length=1,
         max_length=MOST_RATES,
@@ -121,7 +114,7 @@ def _refuse(params: NoisyParams) -> None:
         return
     refuse_builtin(params.dataset, "CIFAR-10")
     if params.hidden is not None:
-        raise SpecRefused("params.hidden", "the published network is VGG-16: leave this out")
+        raise SpecRefused("hidden", "the published network is VGG-16: leave this out")
 
 
 def _spec(params: NoisyParams, arm: Arm, lr: float, seed: int) -> RunSpec:

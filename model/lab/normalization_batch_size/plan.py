@@ -3,21 +3,16 @@
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, Strict
+from pydantic import Field
 
 from model.errors import SpecRefused
 from model.lab.errors import CLASSES
 from model.lab.experiment import DatasetName, Params, PlannedRun, spec_of
+from model.lab.several import descending, several
 from model.spec import Mlp, Network, RunSpec
-from model.spec.parts import Count, at_most
+from model.spec.parts import Count
 
 GroupSize = Annotated[int, Field(ge=2, le=100_000)]
-
-
-def _fall(groups: tuple[int, ...]) -> tuple[int, ...]:
-    if list(groups) != sorted(set(groups), reverse=True):
-        raise ValueError("each group must be smaller than the one before it")
-    return groups
 
 
 class GroupParams(Params):
@@ -34,14 +29,12 @@ class GroupParams(Params):
     )
     lr: float = Field(0.1, gt=0, le=1e3, description="Learning rate; it falls as half a cosine.")
     batch_size: Annotated[int, Field(ge=2, le=100_000)] = Field(64, description="Rows a step.")
-    groups: Annotated[tuple[GroupSize, ...], Strict(False), at_most(12), AfterValidator(_fall)] = (
-        Field(
-            (64, 32, 16, 8, 4, 2),
-            min_length=2,
-            max_length=12,
-            description="Rows that are normalized together, the largest first; at most "
-            "`batch_size`. The verdict is about the last.",
-        )
+    groups: Annotated[tuple[GroupSize, ...], *several(12, descending)] = Field(
+        (64, 32, 16, 8, 4, 2),
+        min_length=2,
+        max_length=12,
+        description="Rows that are normalized together, the largest first; at most "
+        "`batch_size`. The verdict is about the last.",
     )
     reference: GroupSize = Field(32, description="The one of `groups` that it is held against.")
     steps: Count = Field(500, description="Optimizer steps.")
@@ -57,11 +50,11 @@ def plan(params: GroupParams, seeds: Sequence[int]) -> tuple[PlannedRun, ...]:
         message = (
             f"a group of {params.groups[0]} rows is larger than the batch: {params.batch_size}"
         )
-        raise SpecRefused("params.groups.0", message)
+        raise SpecRefused("groups.0", message)
     if params.reference not in params.groups[:-1]:
         known = ", ".join(map(str, params.groups[:-1]))
         message = f"{params.reference} must be one of the groups before the last: {known}"
-        raise SpecRefused("params.reference", message)
+        raise SpecRefused("reference", message)
     return tuple(
         PlannedRun(arm_name(size), seed, _spec(params, size, seed))
         for seed in seeds

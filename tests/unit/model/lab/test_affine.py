@@ -51,7 +51,7 @@ def test_the_plan_has_every_network_and_those_without_norm_once() -> None:
 
 
 def test_a_network_twice_is_refused() -> None:
-    with pytest.raises(ValidationError, match="each may be there once"):
+    with pytest.raises(ValidationError, match="every value may be there once"):
         AffineParams.model_validate({"depths": [1, 1]})
 
 

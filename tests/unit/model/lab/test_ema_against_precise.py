@@ -53,9 +53,9 @@ def test_the_plan_has_a_run_for_every_momentum_and_the_rate_falls_once() -> None
 @pytest.mark.parametrize(
     ("params", "path"),
     [
-        ({"high_steps": 50, "low_steps": 60}, "params.low_steps"),
-        ({"checkpoint_every": 190}, "params.checkpoint_every"),
-        ({"checkpoint_every": 1}, "params.checkpoint_every"),
+        ({"high_steps": 50, "low_steps": 60}, "low_steps"),
+        ({"checkpoint_every": 190}, "checkpoint_every"),
+        ({"checkpoint_every": 1}, "checkpoint_every"),
     ],
 )
 def test_phases_and_checkpoints_that_cannot_work_are_refused(

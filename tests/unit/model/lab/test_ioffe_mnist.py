@@ -58,7 +58,7 @@ def test_the_published_setting_is_50_000_steps_of_an_uploaded_dataset() -> None:
 
 
 def test_a_setting_twice_is_refused() -> None:
-    with pytest.raises(ValidationError, match="each setting may be there once"):
+    with pytest.raises(ValidationError, match="every value may be there once"):
         IoffeParams.model_validate({"settings": [{"sigma": 0.1}, {"lr": 0.1}]})
 
 

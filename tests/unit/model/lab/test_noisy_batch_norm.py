@@ -66,8 +66,8 @@ def test_both_noisy_arms_have_the_same_noise() -> None:
         ({"window": [50, 3_000]}, "params.window"),
         ({"window": [51, 59]}, "params.window"),
         ({"window": [300, 50]}, "params.window"),
-        ({"scale": "paper"}, "params.dataset"),
-        ({"scale": "paper", "dataset": "my-cifar", "hidden": [10]}, "params.hidden"),
+        ({"scale": "paper"}, "dataset"),
+        ({"scale": "paper", "dataset": "my-cifar", "hidden": [10]}, "hidden"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(params: dict[str, Any], path: str) -> None:
@@ -77,7 +77,7 @@ def test_what_does_not_fit_together_is_refused(params: dict[str, Any], path: str
 
 
 def test_a_rate_twice_is_refused() -> None:
-    with pytest.raises(ValidationError, match="each rate may be there once"):
+    with pytest.raises(ValidationError, match="every value may be there once"):
         NoisyParams.model_validate({"lr": [0.1, 0.1]})
 
 

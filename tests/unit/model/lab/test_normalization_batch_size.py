@@ -40,9 +40,9 @@ def test_the_plan_has_a_run_for_every_group_and_one_batch_size() -> None:
 @pytest.mark.parametrize(
     ("params", "path"),
     [
-        ({"batch_size": 32}, "params.groups.0"),
-        ({"reference": 24}, "params.reference"),
-        ({"reference": 2}, "params.reference"),
+        ({"batch_size": 32}, "groups.0"),
+        ({"reference": 24}, "reference"),
+        ({"reference": 2}, "reference"),
     ],
 )
 def test_groups_that_do_not_fit_are_refused(params: dict[str, int], path: str) -> None:
