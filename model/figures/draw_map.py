@@ -41,6 +41,7 @@ from model.figures.wrapping import TICK_POINTS, shown, width_of
 CELL = 0.3  # of few rows, so that texts have room
 TALLEST, LOWEST = 3.2, 0.6
 MOST_LABEL = 1.6
+SPARE = 1.05  # of a word's length, so that it is not broken
 MARGIN = 0.06  # of a text in its cell, both sides together
 
 MOST_DRAWN = 2500  # cells that are drawn one by one; more of them are an image
@@ -90,8 +91,12 @@ class MapDrawing:
         return tuple(f"{self.title}: {note}" for note, holds in found.items() if holds)
 
     def height(self, width: float) -> float:
-        """By the number of rows."""
-        return min(TALLEST, max(LOWEST, CELL * self._shape[0]))
+        """By the number of rows, and with room for the longest word of its labels."""
+        words = (word for side in self.sides for word in shown(side).split())
+        return min(
+            TALLEST,
+            max(LOWEST, CELL * self._shape[0], SPARE * max(map(width_of, words), default=0)),
+        )
 
     def left(self, height: float) -> float:
         """Names of rows and the label of y."""

@@ -14,3 +14,8 @@ def legible(text: str, most: int = 200) -> str:
 def counted(count: int, of: str) -> str:
     """A number with its noun: 1 row, 1,437 rows."""
     return f"{count:,} {of}" if count == 1 else f"{count:,} {of}s"
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """A share as the page writes it: 80 %."""
+    return f"{100 * share:.{digits}f} %"

@@ -3,6 +3,7 @@
 from math import isfinite, nan
 from statistics import median
 
+from model.figures.text import percent
 from model.lab.compare import Of, last, paired
 from model.lab.covariate_shift.arms import LAYERS, NORMS, TITLES, Params, arm_of, recipe
 from model.lab.report import Cell, Table
@@ -41,7 +42,7 @@ def declared_early(network: str, layer: int) -> Declared:
     """The same while both arms are learning."""
     name = (
         f"median |G - G'| of layer {layer} of the {TITLES[network]} over the first "
-        f"{EARLY[1]:.0%} of steps: batch / none"
+        f"{percent(EARLY[1])} of steps: batch / none"
     )
     return Declared(name, "", "ratio", "below", MARGIN)
 
@@ -79,7 +80,7 @@ def table(params: Params, results: Results) -> Table:
     columns = (
         *("network", "layer", "norm", "seed", "median |G - G'|", "median cosine"),
         f"share of cosines above {NEARLY_SAME:g}",
-        f"median cosine, {EARLY[0]:.0%} to {EARLY[1]:.0%} of the steps",
+        f"median cosine, {percent(EARLY[0])} to {percent(EARLY[1])} of the steps",
         "median shift of the input, SDs",
     )
     note = "Over all probes that are finite. A cosine is empty where a gradient is 0."

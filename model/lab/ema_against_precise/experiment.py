@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from statistics import fmean
 
 from model.figures.charts import Curves, Figure, Guide
+from model.figures.text import percent
 from model.lab import factors
 from model.lab.arms import by_seed, ended_early, sentence
 from model.lab.bands import over_seeds
@@ -157,9 +158,9 @@ def _caveats(params: EmaParams) -> Iterator[str]:
         left = (1 - momentum) ** params.settled
         if left > 1.01 * OLD_SHARE:
             yield (
-                f"With {arm_name(momentum)} that is {left:.0%} at step {params.settled:,} and "
-                f"{(1 - momentum) ** params.high_steps:.1%} at step {params.high_steps:,}: its "
-                "difference is lag and that together."
+                f"With {arm_name(momentum)} that is {percent(left)} at step {params.settled:,} and "
+                f"{percent((1 - momentum) ** params.high_steps, 1)} at step {params.high_steps:,}: "
+                "its difference is lag and that together."
             )
 
 

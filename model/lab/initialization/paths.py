@@ -6,6 +6,7 @@ from itertools import chain
 from torch import Tensor
 
 from model.figures.charts import Figure, Path, Role, Surface
+from model.figures.text import percent
 from model.lab.initialization.plan import NORMS, Params, arm_of, start_name
 from model.lab.objectives import on_training_rows
 from model.lab.results import Results, RunResult
@@ -40,8 +41,8 @@ def draw(params: Params, results: Results) -> Drawn:
             continue
         surfaces.append(surface)
         caveats.append(
-            f"In the plane of the three end points of {norm}, up to {off:.0%} of a path's distance "
-            "from their middle is across the plane, and not seen."
+            f"In the plane of the three end points of {norm}, up to {percent(off)} of a path's "
+            "distance from their middle is across the plane, and not seen."
         )
     return Drawn((_figure(params, surfaces),) if surfaces else (), tuple(caveats))
 

@@ -5,6 +5,7 @@ from statistics import fmean
 from typing import Any
 
 from model.figures.charts import Figure
+from model.figures.text import percent
 from model.lab import factors
 from model.lab.arms import POINTS, by_seed, ended_early, in_points, sentence
 from model.lab.compare import Of, Outcome, last, paired, steps_to
@@ -101,7 +102,7 @@ def _above_chance(results: Results, run: RunResult) -> OfSeed:
     guess, found = guessing(results, run), run.series.get("test_accuracy")
     if guess is None or found is None:
         return OfSeed(run.seed, None, f"{run.arm} has no test_accuracy")
-    note = f"guessing the most frequent class: {guess:.1%}"
+    note = f"guessing the most frequent class: {percent(guess, 1)}"
     return OfSeed(run.seed, POINTS * (max(found.values) - guess) - ABOVE_CHANCE, note)
 
 

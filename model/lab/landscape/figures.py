@@ -4,6 +4,7 @@ from collections.abc import Callable
 from math import inf
 
 from model.figures.charts import Curve, Curves, Figure, Guide, Role
+from model.figures.text import percent
 from model.lab.bands import over_seeds
 from model.lab.landscape.arms import EARLY, NORMS, Params
 from model.lab.landscape.widths import (
@@ -105,7 +106,7 @@ def _panel(
         for norm in NORMS
         if (runs := results.of(norm))
     )
-    line = Guide(params.early[1], f"{EARLY:.0%} of the steps", "x")
+    line = Guide(params.early[1], f"{percent(EARLY)} of the steps", "x")
     return Curves(title, "optimizer steps", label, curves, y_log=True, guides=(line,))
 
 

@@ -4,6 +4,7 @@ from math import inf, isfinite
 from statistics import median
 from typing import Any
 
+from model.figures.text import percent
 from model.lab.compare import Of, Outcome, paired
 from model.lab.landscape.arms import EARLY, NORMS, Params
 from model.lab.report import Cell, Table
@@ -15,7 +16,7 @@ LOSS_MIN, LOSS_MAX = "landscape.loss_min", "landscape.loss_max"
 PREDICTIVENESS_MIN = "landscape.predictiveness_min"
 PREDICTIVENESS = "landscape.predictiveness_max"
 BETA, BETA_AT_LR = "landscape.beta", "landscape.beta_at_lr"
-_WHEN = f"over the first {EARLY:.0%} of steps: none / batch"
+_WHEN = f"over the first {percent(EARLY)} of steps: none / batch"
 
 BAND = Declared(f"median width of the loss along the gradient, {_WHEN}", "", "ratio", "above", 3.0)
 OTHERS = {
@@ -88,7 +89,7 @@ def table(params: Params, results: Results) -> Table:
         *("largest beta", "largest beta at lr", "largest norm of the gradient"),
         *("median width of the loss, rest of the steps", "last training loss"),
     )
-    title = f"Along the gradient, over the first {EARLY:.0%} of steps"
+    title = f"Along the gradient, over the first {percent(EARLY)} of steps"
     return Table("along", title, columns, tuple(rows), "; ".join(dict.fromkeys(notes)))
 
 

@@ -5,6 +5,7 @@ from math import nan
 from statistics import fmean
 
 from model.figures.charts import Bars, BarSeries, Curve, Curves, Figure, Guide, Map, Role
+from model.figures.text import percent
 from model.lab.bands import by_place
 from model.lab.compare import Of
 from model.lab.larger_rate.beginnings import PLACES, Beginning, elements, of_norm, shares
@@ -192,7 +193,7 @@ def _name(mine: Sequence[Beginning], index: int) -> str:
 def _outputs(one: Beginning) -> Map:
     shown = one.outputs.gradients[:ROWS].tolist()
     return Map(
-        title=f"{NAMES[one.norm]}: {one.outputs.same_class:.0%} of rows given one class",
+        title=f"{NAMES[one.norm]}: {percent(one.outputs.same_class)} of rows given one class",
         x_label="class",
         y_label="row",
         values=tuple(tuple(row) for row in shown),

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from model.figures.charts import Figure
+from model.figures.text import percent
 from model.lab import factors
 from model.lab.arms import POINTS, by_seed, ended_early, in_points, sentence
 from model.lab.compare import Of, Outcome, compared, last
@@ -38,8 +39,8 @@ CAVEATS = (
     "Published is a network of the Inception family on ImageNet: 14 times fewer steps at 5 times "
     "the rate, a higher accuracy at 30 times, and 69.8 % with sigmoids. It also dropped dropout, "
     "weakened the L2 penalty and decayed the rate faster; here the rate alone changes.",
-    f"A run trains when its accuracy at the end is at least {LEARNED:.0%} of the way from guessing "
-    "to the best of its seed. The largest rate is known as finely as the rates are spaced.",
+    f"A run trains when its accuracy at the end is at least {percent(LEARNED)} of the way from "
+    "guessing to the best of its seed. The largest rate is known as finely as rates are spaced.",
     "On a small dataset both arms end at nearly the same accuracy, so that when one first reaches "
     "the best of the other is largely chance. What differs is which rates work.",
 )
@@ -90,7 +91,7 @@ def _above_guessing(one: Reach) -> OfSeed:
     best, guess = one.best_end("sigmoid", "none"), one.guess
     if best.value is None or guess is None:
         return OfSeed(one.seed, None, best.note)
-    note = f"guessing the most frequent class: {guess:.1%}"
+    note = f"guessing the most frequent class: {percent(guess, 1)}"
     return OfSeed(one.seed, POINTS * (best.value - guess) - ABOVE_GUESSING, note)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 
+from model.figures.text import percent
 from model.lab.arms import by_seed
 from model.lab.compare import Of, last, paired
 from model.lab.lp_norms.arms import INPUT_LAYER, LP, NORMS, Params, Setting, norm_of
@@ -101,7 +102,7 @@ def _levels(setting: Setting, results: Results) -> dict[str, float]:
         return {name: level / ranks.rows for name, level in named.items()}
     losses = known(_any_run(setting, results), "train_loss")
     first = next((loss for loss in losses if isfinite(loss)), 1.0)
-    return {f"{share:.0%} of the first loss without norm": share * first for share in SHARES}
+    return {f"{percent(share)} of the first loss without norm": share * first for share in SHARES}
 
 
 def _any_run(setting: Setting, results: Results) -> RunResult:
