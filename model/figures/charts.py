@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
+from math import isfinite
 from typing import Literal
 
 Numbers = Sequence[float]  # NaN and infinities are allowed, and drawn as marked gaps
@@ -148,7 +149,10 @@ class Map:
     texts: tuple[tuple[str, ...], ...] = ()  # in every cell
     range: tuple[float, float] | None = None
     log: bool = False
-    scale: Literal["sequential", "diverging", "binary"] = "sequential"  # binary: 0 and 1
+    scale: Literal["sequential", "diverging"] = "sequential"
+    classes: tuple[str, ...] = ()  # names of the values, which then are 0, 1, ...
+    #: From and to of x, then of y: the cells are a piece of a plane, as wide as high.
+    plane: tuple[float, float, float, float] | None = None
 
     def __post_init__(self) -> None:
         whose = f"map {self.title!r}"
@@ -158,6 +162,9 @@ class Map:
         _same_length(whose, rows=self.values, texts=self.texts or None)
         for row in chain(self.values, self.texts):
             _same_length(whose, first_row=columns, row=row)
+        known = {float(place) for place in range(len(self.classes))}
+        if known and not known.issuperset(v for row in self.values for v in row if isfinite(v)):
+            raise ValueError(f"{whose} has values other than its classes 0 to {len(known) - 1}")
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Colours of cells: told apart by the colour-blind, and where one end is more, by lightness."""
 
-from typing import Literal
+from math import ceil
 
 import numpy as np
 from matplotlib import colormaps
@@ -8,9 +8,9 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap, ListedColormap
 
 from model.figures.charts import Map
 from model.figures.look import BLACK, BLUE, VERMILLION
-from model.figures.place import ASIDE, LINE, TICK, Place, say, side_lines, ticks_beside
+from model.figures.place import ASIDE, LINE, TICK, TICK_LINE, Place, say, side_lines, ticks_beside
 from model.figures.scales import Floats, Scale, Tick, scale_of
-from model.figures.wrapping import TICK_POINTS, width_of
+from model.figures.wrapping import TICK_POINTS, shown, width_of
 
 GAP = "#A8A8A8"  # of cells without a number
 _PALE, _DARK = "#F2F2F2", "#20466B"
@@ -24,8 +24,16 @@ SEQUENTIAL: Colormap = colormaps["cividis"].with_extremes(bad=GAP)
 DIVERGING: Colormap = LinearSegmentedColormap.from_list(
     "diverging", [BLUE, "#FFFFFF", VERMILLION]
 ).with_extremes(bad=GAP)
-BINARY: Colormap = ListedColormap([_PALE, _DARK]).with_extremes(bad=GAP)
-COLOURS = {"sequential": SEQUENTIAL, "diverging": DIVERGING, "binary": BINARY}
+COLOURS = {"sequential": SEQUENTIAL, "diverging": DIVERGING}
+
+
+def colours_of(panel: Map) -> Colormap:
+    """The colours of a map: one for each of its classes, or all between two ends."""
+    if not panel.classes:
+        return COLOURS[panel.scale]
+    count = len(panel.classes)
+    each = [_PALE, _DARK] if count == 2 else list(SEQUENTIAL(np.linspace(0, 1, count)))
+    return ListedColormap(each).with_extremes(bad=GAP)
 
 
 def colour_scale(maps: list[Map]) -> Scale:
@@ -33,9 +41,9 @@ def colour_scale(maps: list[Map]) -> Scale:
 
     A diverging one has 0, or 1 on a logarithmic one, in its middle.
     """
+    if maps[0].classes:
+        return Scale(-0.5, len(maps[0].classes) - 0.5)
     kind, is_log = maps[0].scale, maps[0].log
-    if kind == "binary":
-        return Scale(0.0, 1.0)
     given = [end for one in maps if one.range for end in one.range]
     free = [np.ravel(one.values) for one in maps if not one.range]
     found = scale_of(free, is_log, least=tuple(given), margin=0)
@@ -62,12 +70,14 @@ def ink_on(colour: Floats) -> str:
     return BLACK if float(linear @ (0.2126, 0.7152, 0.0722)) > 0.179 else "#FFFFFF"
 
 
-def bar_ticks(
-    scale: Scale, height: float, kind: Literal["sequential", "diverging", "binary"]
-) -> tuple[Tick, ...]:
-    """Ticks of a colour bar, placed by share."""
-    if kind == "binary":
-        return Tick(0.25, "0"), Tick(0.75, "1")
+def bar_ticks(scale: Scale, height: float, classes: tuple[str, ...] = ()) -> tuple[Tick, ...]:
+    """Ticks of a colour bar, placed by share; of many classes some have names."""
+    if classes:
+        stride = ceil(len(classes) * TICK_LINE / height)
+        return tuple(
+            Tick((place + 0.5) / len(classes), shown(name))
+            for place, name in list(enumerate(classes))[::stride]
+        )
     low, high = scale.ends
     ticks = ticks_beside(scale, height).ticks
     return tuple(Tick((tick.at - low) / (high - low), tick.text) for tick in ticks)

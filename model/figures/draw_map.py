@@ -1,7 +1,7 @@
 """Rectangles of coloured cells, with a bar that says what the colours mean."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,10 +9,10 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 
 from model.figures.charts import Map
 from model.figures.colours import (
-    COLOURS,
     bar_room,
     bar_ticks,
     colour_scale,
+    colours_of,
     draw_bar,
     ink_on,
     rgb,
@@ -32,6 +32,8 @@ from model.figures.place import (
     say_nothing,
     show_below,
     show_beside,
+    ticks_below,
+    ticks_beside,
 )
 from model.figures.scales import Floats, Scale, Tick, can_show, why_not
 from model.figures.text import counted
@@ -40,6 +42,7 @@ from model.figures.wrapping import TICK_POINTS, shown, width_of
 # Inches.
 CELL = 0.3  # of few rows, so that texts have room
 TALLEST, LOWEST = 3.2, 0.6
+TALLEST_PLANE = 5.0
 MOST_LABEL = 1.6
 SPARE = 1.05  # of a word's length, so that it is not broken
 MARGIN = 0.06  # of a text in its cell, both sides together
@@ -92,6 +95,8 @@ class MapDrawing:
 
     def height(self, width: float) -> float:
         """By the number of rows, and with room for the longest word of its labels."""
+        if self.panel.plane:
+            return min(TALLEST_PLANE, self._cell_width(width) * self._shape[0])
         words = (word for side in self.sides for word in shown(side).split())
         return min(
             TALLEST,
@@ -124,24 +129,36 @@ class MapDrawing:
         if not rows or not columns:
             say_nothing(place, "no cells")
             return
-        cells = rgb(COLOURS[self.panel.scale], self.colours.share(self.panel.values))
+        cells = rgb(colours_of(self.panel), self.colours.share(self.panel.values))
         self._draw_cells(place, cells)
         self._write_cells(place, cells)
         bar = self._bar(place.height)
-        draw_bar(place, COLOURS[self.panel.scale], bar, self.panel.colour_label)
+        draw_bar(place, colours_of(self.panel), bar, self.panel.colour_label)
 
     def _rows(self, height: float) -> Ticks:
+        if self.panel.plane:
+            *_, low, high = self.panel.plane
+            ticks = ticks_beside(Scale(low, high), height)
+            return _placed(ticks, high, low, self._shape[0])
         if not self.panel.y_ticks:
             return numbers_beside(self._shape[0], height)
         return names_beside(self.panel.y_ticks, height, MOST_LABEL)
 
     def _columns(self, width: float) -> Ticks:
+        if self.panel.plane:
+            low, high, *_ = self.panel.plane
+            return _placed(ticks_below(Scale(low, high), width), low, high, self._shape[1])
         if not self.panel.x_ticks:
             return numbers_below(self._shape[1], width)
         return names_below(self.panel.x_ticks, width)
 
     def _bar(self, height: float) -> tuple[Tick, ...]:
-        return bar_ticks(self.colours, height, self.panel.scale)
+        return bar_ticks(self.colours, height, self.panel.classes)
+
+    def _cell_width(self, width: float) -> float:
+        """Inches, in a column of this width."""
+        room = width - self.left(TALLEST) - self.right(TALLEST)
+        return max(LOWEST, room) / max(1, self._shape[1])
 
     def _draw_cells(self, place: Place, cells: Floats) -> None:
         rows, columns = self._shape
@@ -189,8 +206,16 @@ def map_drawings(panels: Sequence[Map], share_y: bool) -> list[MapDrawing]:
     return drawings
 
 
+def _placed(ticks: Ticks, first: float, last: float, cells: int) -> Ticks:
+    """Ticks of numbers from `first` to `last`, placed along so many cells."""
+    share = cells / (last - first)
+    return replace(
+        ticks, ticks=tuple(replace(one, at=(one.at - first) * share) for one in ticks.ticks)
+    )
+
+
 def _same(one: Map, other: Map) -> bool:
-    ours, theirs = ((of.colour_label, of.log, of.scale) for of in (one, other))
+    ours, theirs = ((of.colour_label, of.log, of.scale, of.classes) for of in (one, other))
     return ours == theirs
 
 

@@ -115,7 +115,7 @@ class SurfaceDrawing:
         return [style_of(path.role, place) for path, place in found]
 
     def _bar(self, height: float) -> tuple[Tick, ...]:
-        return bar_ticks(self.colours, height, "sequential")
+        return bar_ticks(self.colours, height)
 
     def _draw_contours(self, place: Place) -> None:
         x, y = np.asarray(self.panel.x, np.float64), np.asarray(self.panel.y, np.float64)

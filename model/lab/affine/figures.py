@@ -97,24 +97,17 @@ def _plane(results: Results, arm: Arm, run: RunResult) -> Map | None:
     if loaded is None:
         return None
     low, high = rows.min(0).values, rows.max(0).values
-    x, y = (
-        torch.linspace(float(a), float(b), CELLS, dtype=rows.dtype)
-        for a, b in zip(low, high, strict=True)
-    )
+    centres = (torch.arange(CELLS, dtype=rows.dtype)[:, None] + 0.5) / CELLS
+    x, y = (low + centres * (high - low)).T
     grid = torch.stack(torch.meshgrid(x, y.flip(0), indexing="xy"), 2)
-    classes = loaded.network(grid.reshape(-1, 2)).argmax(1).reshape(CELLS, CELLS)
+    logits = loaded.network(grid.reshape(-1, 2))
+    classes, count = logits.argmax(1).reshape(CELLS, CELLS), logits.shape[1]
     return Map(
         WORDS[arm],
         "first feature",
         "second feature",
         tuple(tuple(map(float, row)) for row in classes.tolist()),
         "class",
-        x_ticks=_ticks(x),
-        y_ticks=_ticks(y.flip(0)),
+        classes=tuple(map(str, range(count))),
+        plane=(float(low[0]), float(high[0]), float(low[1]), float(high[1])),
     )
-
-
-def _ticks(at: torch.Tensor) -> tuple[str, ...]:
-    """The ends and the middle in numbers, the others unnamed."""
-    named = {0, CELLS // 2, CELLS - 1}
-    return tuple(f"{float(one):.1f}" if i in named else "" for i, one in enumerate(at))

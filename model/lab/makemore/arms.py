@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from math import sqrt
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from model.errors import SpecRefused
 from model.lab import experiment
 from model.lab.errors import CLASSES
 from model.lab.experiment import DatasetName, PlannedRun, spec_of
 from model.lab.post_norm import POST_NORM
-from model.lab.several import ascending, several
+from model.lab.several import each_once, several
 from model.spec.parts import Count, Units
 
 FAN_IN = 30
@@ -45,6 +45,10 @@ INITS: dict[str, dict[str, Any]] = {
 }
 
 
+def _sorted(gains: tuple[float, ...]) -> tuple[float, ...]:
+    return tuple(sorted(gains))
+
+
 class Params(experiment.Params):
     """Which rows, which networks, and how long they are trained."""
 
@@ -76,13 +80,13 @@ class Params(experiment.Params):
     width: Units = Field(100, description="Tanh units of each of them.")
     gains: Annotated[
         tuple[Annotated[float, Field(gt=0, le=1e6)], ...],
-        *several(8, ascending),
+        *several(8, each_once),
+        AfterValidator(_sorted),
     ] = Field(
         (0.5, 1.0, 5 / 3, 3.0),
         min_length=1,
         max_length=8,
-        description="Of its weights, N(0, 1 / fan_in) times this, ascending; each with and "
-        "without norm.",
+        description="Of its weights, N(0, 1 / fan_in) times this; each with and without norm.",
     )
     deep_steps: Count = Field(1_000, description="Its optimizer steps, at rate .1.")
     batch_size: Annotated[int, Field(ge=2, le=1_000_000)] = Field(32, description="Rows a step.")

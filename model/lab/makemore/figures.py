@@ -65,8 +65,8 @@ def _map(one: StartOf) -> Map:
         x_label="unit",
         y_label="row",
         values=tuple(tuple(row) for row in (1 - one.map.double()).tolist()),
-        colour_label="0: saturated",
-        scale="binary",
+        colour_label="",
+        classes=("saturated", "moves"),
     )
 
 

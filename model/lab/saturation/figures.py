@@ -45,8 +45,8 @@ def _map(one: Look) -> Map:
         x_label="unit",
         y_label="row",
         values=tuple(tuple(row) for row in moves.tolist()),
-        colour_label="0: saturated",
-        scale="binary",
+        colour_label="",
+        classes=("saturated", "moves"),
     )
 
 

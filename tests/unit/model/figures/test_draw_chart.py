@@ -240,7 +240,7 @@ def test_maps_of_two_arms_have_one_scale_of_colours() -> None:
 def test_a_large_map_keeps_every_cell_as_a_pixel() -> None:
     saturated = np.random.default_rng(0).random((200, 2000)) < 0.3
     rows = tuple(list(map(float, row)) for row in saturated)
-    one = figure(Map("map", "unit", "example", rows, "saturated", scale="binary"))
+    one = figure(Map("map", "unit", "example", rows, "", classes=("moves", "saturated")))
 
     root = ElementTree.fromstring(svg(one))
 
@@ -260,3 +260,29 @@ def test_a_surface_says_where_its_statistics_come_from() -> None:
     told = svg_texts(figure(surface(NUMBERS["ordinary"], True)))
 
     assert "statistics held" in told
+
+
+def test_classes_are_named_beside_their_colours_and_other_values_are_refused() -> None:
+    told = svg_texts(figure(Map("map", "x", "y", ((0.0, 2.0),), "", classes=("a", "b", "c"))))
+    assert [text for text in told if text in ("a", "b", "c")] == ["a", "b", "c"]
+    with pytest.raises(ValueError, match="other than its classes 0 to 1"):
+        Map("map", "x", "y", ((0.0, 0.5),), "", classes=("a", "b"))
+
+
+def test_a_plane_has_square_cells_and_axes_of_numbers() -> None:
+    rows = tuple((float(row % 2),) * 60 for row in range(40))
+    one = Map("map", "x", "y", rows, "", classes=("a", "b"), plane=(-3.0, 3.0, 10.0, 14.0))
+    axes = laid(figure(one, one, columns=2)).axes[0]
+    box = axes.get_window_extent()
+    assert box.width / 60 == pytest.approx(box.height / 40, rel=0.01)
+    columns = {
+        tick.get_text(): at
+        for tick, at in zip(axes.get_xticklabels(), axes.get_xticks(), strict=True)
+    }
+    heights = {
+        tick.get_text(): at
+        for tick, at in zip(axes.get_yticklabels(), axes.get_yticks(), strict=True)
+    }
+    assert columns["0"] == pytest.approx(30)
+    assert heights["12"] == pytest.approx(20)
+    assert heights["11"] > heights["13"]

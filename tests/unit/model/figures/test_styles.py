@@ -4,8 +4,8 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from model.figures.charts import Role
-from model.figures.colours import BINARY, COLOURS, SEQUENTIAL, ink_on
+from model.figures.charts import Map, Role
+from model.figures.colours import COLOURS, SEQUENTIAL, colours_of, ink_on
 from model.figures.styles import STYLES, ordinals, style_of
 
 
@@ -46,4 +46,5 @@ def test_lightness_alone_tells_more_from_less() -> None:
     lights = [luminance(np.array(SEQUENTIAL(share)[:3])) for share in np.linspace(0, 1, 20)]
 
     assert lights == sorted(lights)
-    assert contrast(*(luminance(np.array(BINARY(share)[:3])) for share in (0.0, 1.0))) > 7
+    two = colours_of(Map("map", "x", "y", (), "", classes=("no", "yes")))
+    assert contrast(*(luminance(np.array(two(share)[:3])) for share in (0.0, 1.0))) > 7
