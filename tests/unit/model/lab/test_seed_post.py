@@ -30,10 +30,11 @@ def test_every_claim_has_an_experiment_and_every_experiment_a_claim():
 def test_the_plan_is_that_of_every_part_under_its_own_name():
     params = asked(EXPERIMENT)
     planned = EXPERIMENT.plan(params, (0, 1))
-    for kind, experiment in KINDS.items():
-        mine = [run for run in planned if run.arm.startswith(f"{kind}: ")]
-        theirs = experiment.plan(experiment.params(), (0, 1))
-        assert [replace(run, arm=run.arm.removeprefix(f"{kind}: ")) for run in mine] == list(theirs)
+    for claim in CLAIMS:
+        name, experiment = f"{claim.kind}: ", KINDS[claim.kind]
+        mine = [run for run in planned if run.arm.startswith(name)]
+        theirs = experiment.plan(asked(experiment, **claim.params), (0, 1))
+        assert [replace(run, arm=run.arm.removeprefix(name)) for run in mine] == list(theirs)
     assert len(planned) <= 512
 
 
