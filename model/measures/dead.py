@@ -71,8 +71,9 @@ def steepest_changes_of(
 
         change = 0.01 * |w| * |dL/dw| / L
 
-    Where the loss is at rest on these rows, every unit's is 0. The network is run in the mode in
-    which it is, and left as it is.
+    Where the loss is at rest on these rows, every unit's is 0. Outputs are widened to float64
+    before the loss: of rows that are fitted well it would round to 0 before its gradient does.
+    The network is run in the mode in which it is, and left as it is.
 
     Args:
         again: puts the generators back before a pass.
@@ -85,7 +86,7 @@ def steepest_changes_of(
         every = units_of(network, blocks[0])
         slopes = slopes_of(network, _weights(every), blocks, loss, same_noise)
     return tuple(
-        _change(one, range(one.count), _steepest(one.incoming, slopes.rows) / slopes.loss)
+        _change(one, range(one.count), _share(_steepest(one.incoming, slopes.rows), slopes.loss))
         if one.incoming
         else _unknown(one)
         for one in every
@@ -134,6 +135,11 @@ def _weights(every: Sequence[Units]) -> list[Incoming]:
 def _steepest(incoming: Incoming, slopes: dict[str, Tensor]) -> Tensor:
     lengths: Tensor = incoming.rows.norm(dim=1) * slopes[incoming.source.name].norm(dim=1)
     return MOVE * lengths
+
+
+def _share(change: Tensor, loss: float) -> Tensor:
+    """The changes as shares of the loss: no change is none of a loss of 0 either."""
+    return torch.where(change == 0, 0.0, change / loss)
 
 
 def _change(one: Units, units: Sequence[int], change: Tensor) -> LossChange:
@@ -186,4 +192,4 @@ class _Asking:
                 for place, side, after in asked.moved(units, rows):
                     changes[place, 2 * n + side] += weight * (after - before)
         can_move = (moves[1].norm(dim=1) > 0).cpu()
-        return (changes.abs().amax(1) / total).where(can_move, torch.nan)
+        return _share(changes.abs().amax(1), total).where(can_move, torch.nan)

@@ -103,7 +103,7 @@ def slopes_of(
     again()
     for block in blocks if leaves else ():
         with torch.enable_grad():
-            value = loss_function(loss)(network(block.inputs), block.targets)
+            value = wide_loss(loss, network(block.inputs), block.targets)
             found = torch.autograd.grad(value, leaves)
         weight = weight_of(loss, block)
         total += weight * float(value.detach())
@@ -111,6 +111,12 @@ def slopes_of(
     left = iter(sums)
     rows = {name: as_rows([next(left) for _ in several]) for name, several in tensors.items()}
     return Slopes(total, rows)
+
+
+def wide_loss(loss: LossKind, outputs: Tensor, targets: Tensor) -> Tensor:
+    """The loss in float64, whatever the outputs are in: it is not rounded to 0."""
+    wide = targets.double() if targets.is_floating_point() else targets
+    return loss_function(loss)(outputs.double(), wide)
 
 
 def weight_of(loss: LossKind, block: Block) -> float:

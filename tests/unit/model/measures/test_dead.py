@@ -189,6 +189,49 @@ def test_planted_dead_units_are_found_and_no_others(measure, make_network, make_
     assert found.dead_share == pytest.approx(1 / 3)
 
 
+def fitted(make_network, lead, precision):
+    """A network whose first class is ahead by about `lead` on every row; unit 1 is flat."""
+    network = make_network(
+        {"kind": "mlp", "hidden": [3], "activation": "tanh"}, precision=precision
+    )
+    with torch.no_grad():
+        network[0].bias[1] = 30
+        network[2].bias[0] = lead
+    return network
+
+
+def of_class_0(x):
+    return [Block(x, torch.zeros(len(x), dtype=torch.long))]
+
+
+@pytest.mark.parametrize("measure", [loss_changes_of, steepest_changes_of])
+def test_of_a_loss_that_float32_rounds_to_0_the_changes_are_those_of_float64(
+    measure, make_network, make_blocks
+):
+    network, exact = (fitted(make_network, 20, one) for one in ("float32", "float64"))
+    exact.load_state_dict(network.state_dict())
+    x = make_blocks((4,), [50], dtype=torch.float32)[0].inputs
+    (rounded,) = of_class_0(x)
+    assert loss_function(MEAN)(network(x), rounded.targets) == 0
+
+    (found,) = measure(network, [rounded], MEAN)
+
+    (wanted,) = measure(exact, of_class_0(x.double()), MEAN)
+    assert found.change[[0, 2]].tolist() == pytest.approx(wanted.change[[0, 2]].tolist(), rel=2e-3)
+    assert found.dead.tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize("measure", [loss_changes_of, steepest_changes_of])
+def test_where_the_loss_is_at_rest_no_unit_changes_it(measure, make_network, make_blocks):
+    network = fitted(make_network, 2000, "float64")
+    rows = of_class_0(make_blocks((4,), [50])[0].inputs)
+    assert loss_function(MEAN)(network(rows[0].inputs), rows[0].targets) == 0
+
+    (found,) = measure(network, rows, MEAN)
+
+    assert found.change.tolist() == [0, 0, 0]
+
+
 def test_a_saturated_unit_that_still_matters_is_not_dead(make_network, make_blocks):
     """On half of the rows it is 1, on half of them -1, and near 0 on few: flat, and of use."""
     network = make_network({"kind": "mlp", "hidden": [3], "activation": "tanh"})
