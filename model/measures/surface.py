@@ -1,8 +1,8 @@
 """The loss over random directions around a network, scaled so that networks can be compared.
 
 A direction is drawn from N(0, 1). Filter normalization then gives each filter of it, a slice
-of a weight along its first axis (a linear layer's unit, a convolution's channel), the norm that
-the network's own filter has:
+of a weight along its first axis (a linear layer's unit, a convolution's channel, a row of an
+embedding), the norm that the network's own filter has:
 
     d_i <- d_i * |theta_i| / (|d_i| + 1e-10)
 
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from model.measures.objective import Objective, flatten, parameters_of
-from model.measures.sites import weight_sites
+from model.measures.sites import embedding_sites, weight_sites
 
 SMALLEST = 1e-10  # added to a filter's norm before it divides
 STEP = 0.1  # of the second difference that is called curvature
@@ -40,11 +40,6 @@ def filter_normalized(network: nn.Module, generator: torch.Generator) -> Tensor:
             for name, direction in drawn.items()
         }
     )
-
-
-def raw(network: nn.Module, generator: torch.Generator) -> Tensor:
-    """The random direction that `filter_normalized` would rescale, (P,), for comparison."""
-    return flatten(_drawn(network, generator))
 
 
 def curve(at: Objective, center: Tensor, direction: Tensor, steps: Sequence[float]) -> list[float]:
@@ -92,7 +87,8 @@ def share_near_minimum(losses: Sequence[Sequence[float]], factor: float = 2.0) -
 
 def _weights(network: nn.Module) -> dict[str, Tensor]:
     """The parameters that move: weights of linear layers, convolutions and embeddings."""
-    names = (f"{site.name}.weight" for site in weight_sites(network))
+    sites = *weight_sites(network), *embedding_sites(network)
+    names = [f"{site.name}.weight" for site in sites]
     return {name: network.get_parameter(name).detach() for name in names}
 
 

@@ -6,14 +6,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from model.measures.objective import Objective, objective, parameters_of, unflatten
+from model.measures.objective import Objective, flatten, objective, parameters_of, unflatten
 from model.measures.probe import Block
 from model.measures.shadow import moment
 from model.measures.surface import (
     curve,
     filter_normalized,
     mean_curvature,
-    raw,
     share_near_minimum,
     surface,
 )
@@ -40,6 +39,18 @@ def draw(*shape, seed=0):
 
 def generator(seed=3):
     return torch.Generator().manual_seed(seed)
+
+
+def raw(network, generator):
+    """The normal direction that is to be rescaled; it must not move what has one axis."""
+    return flatten(
+        {
+            name: torch.randn(one.shape, generator=generator, dtype=one.dtype)
+            if one.dim() > 1
+            else torch.zeros_like(one)
+            for name, one in parameters_of(network).items()
+        }
+    )
 
 
 @pytest.fixture
@@ -90,6 +101,20 @@ def test_every_filter_has_the_norm_of_the_networks_own_and_nothing_else_moves(ma
     for name in moving:
         for drawn, own in zip(direction[name], parameters[name], strict=True):
             assert drawn.norm().item() == pytest.approx(own.norm().item(), rel=1e-9)
+
+
+def test_the_row_of_each_word_of_an_embedding_is_a_filter():
+    network = nn.Sequential(
+        nn.Embedding(7, 5), nn.LayerNorm(5), nn.Flatten(), nn.Linear(10, 3)
+    ).double()
+    parameters = parameters_of(network)
+
+    direction = unflatten(filter_normalized(network, generator()), parameters)
+
+    assert {name for name, one in direction.items() if one.any()} == {"0.weight", "3.weight"}
+    torch.testing.assert_close(
+        direction["0.weight"].norm(dim=1), parameters["0.weight"].norm(dim=1), rtol=1e-9, atol=0
+    )
 
 
 def test_the_direction_of_a_filter_is_the_raw_one(normed):
