@@ -123,7 +123,8 @@ def _inputs(network: nn.Module, blocks: Sequence[Block], again: Again) -> _Input
     rows = count_rows(blocks)
 
     def note(site: Site, x: Tensor, _: Tensor) -> None:
-        found[site.name].append(some_positions(x, rows).cpu())
+        seen = found[site.name]
+        seen.append(some_positions(x, rows, len(seen)).cpu())
 
     with untouched(network, again) as same_noise, watched(sites, note):
         same_noise()

@@ -61,7 +61,8 @@ def percentiles_of(
     rows = count_rows(blocks)
 
     def note(site: Site, x: Tensor, _: Tensor) -> None:
-        found[site.name].append(some_positions(x, rows))
+        seen = found[site.name]
+        seen.append(some_positions(x, rows, len(seen)))
 
     with untouched(network, again) as same_noise, watched([site for _, site in chosen], note):
         same_noise()

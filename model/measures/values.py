@@ -21,23 +21,31 @@ def evenly(count: int, most: int) -> list[int]:
     return [index * count // most for index in range(most)]
 
 
-def some_positions(x: Tensor, rows: int) -> Tensor:
+def some_positions(x: Tensor, rows: int, number: int) -> Tensor:
     """One block's values, (n, U, P): every row at some positions, where it has any.
 
-    A unit with one value a row keeps them all. Where a row has many positions, as many evenly
-    spread ones are taken as give a unit about 4,096 values over all rows, and at least one.
+    A unit with one value a row keeps them all. Where a row has many positions, as many are taken
+    as give a unit about 4,096 values over all rows, and at least one: evenly spread from a place
+    that is drawn for each row, so that all rows together show every part of an image. All units
+    of a row have the same ones, and so has the block whenever it passes.
 
     Shape:
         x: (n, U) or (n, U, *); shares its memory where nothing is left out.
 
     Args:
         rows: of all blocks together.
+        number: of the block among them, which the places are drawn from.
     """
     if x.dim() == 2:
         return x.detach()[:, :, None]
     flat = x.detach().flatten(2)
-    positions = evenly(flat.shape[2], max(1, MOST_VALUES // rows))
-    return flat if len(positions) == flat.shape[2] else flat[:, :, positions]
+    count = flat.shape[2]
+    spread = torch.tensor(evenly(count, max(1, MOST_VALUES // rows)))
+    if len(spread) == count:
+        return flat
+    generator = torch.Generator().manual_seed(number)
+    places = (torch.randint(count, (len(x), 1, 1), generator=generator) + spread) % count
+    return flat.gather(2, places.expand(-1, flat.shape[1], -1).to(flat.device))
 
 
 def by_unit(parts: Sequence[Tensor]) -> Tensor:

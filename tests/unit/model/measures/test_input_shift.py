@@ -164,6 +164,22 @@ def test_a_channel_s_values_are_those_of_rows_and_positions():
     )
 
 
+@pytest.mark.parametrize("rows", [1_500, 2_500])
+def test_a_channel_that_moves_on_one_side_alone_is_seen_to_move(rows):
+    """The right half moves by 4: the mean by 2, where a left edge would say 0 and a right 4."""
+    x = draw(rows, 64).view(rows, 1, 8, 8)
+    moved = x.clone()
+    moved[..., 4:] += 4
+    network = nn.Sequential(nn.Conv2d(1, 1, 3).double())
+
+    (found,) = input_shift_of(
+        network, network, [Block(x, NO_TARGETS)], later=[Block(moved, NO_TARGETS)]
+    )
+
+    assert found.mean.tolist() == pytest.approx([2], abs=0.2)
+    assert found.wasserstein.tolist() == pytest.approx([2], abs=0.2)
+
+
 def test_indices_that_enter_an_embedding_are_left_out():
     network = nn.Sequential(nn.Embedding(5, 2), nn.Flatten(), nn.Linear(4, 1))
     other = copy.deepcopy(network)

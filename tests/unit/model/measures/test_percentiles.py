@@ -99,6 +99,18 @@ def test_of_many_positions_some_are_taken_and_percentiles_hardly_change():
     assert [one.item() for one in found.levels.values()] == pytest.approx(closed, abs=0.08)
 
 
+@pytest.mark.parametrize("sizes", [[2_500], [19] * 131 + [11]])
+def test_percentiles_are_those_of_the_whole_image_wherever_it_is_bright(sizes):
+    """Rows of 64 columns, darkest on the left: the values are uniform on 0 to 63."""
+    x = torch.arange(64.0).expand(2_500, 1, 2, 64)
+
+    (found,) = percentiles_of(nn.Sequential(nn.ReLU()), blocks_of(x, *sizes))
+
+    expected = np.percentile(np.arange(64), [15, 50, 85])
+    # 2,500 values: three standard errors of the median, 3 * 64 * sqrt(0.25 / 2,500)
+    assert [one.item() for one in found.levels.values()] == pytest.approx(expected, abs=2)
+
+
 def test_a_unit_with_a_nan_has_no_percentiles():
     x = torch.tensor([[1.0, 1.0], [math.nan, 2.0]])
 

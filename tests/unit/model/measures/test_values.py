@@ -26,22 +26,52 @@ def test_indices_are_evenly_spread_from_the_first_on(count, most, expected):
 def test_values_are_laid_out_unit_by_unit():
     x = torch.arange(24).view(2, 3, 2, 2)
 
-    assert by_unit([some_positions(x, 2)]).tolist() == [
+    assert by_unit([some_positions(x, 2, 0)]).tolist() == [
         [0, 1, 2, 3, 12, 13, 14, 15],
         [4, 5, 6, 7, 16, 17, 18, 19],
         [8, 9, 10, 11, 20, 21, 22, 23],
     ]
-    rows = [some_positions(one, 3) for one in torch.tensor([[[1, 2], [3, 4]], [[5, 6], [7, 8]]])]
+    parts = torch.tensor([[[1, 2], [3, 4]], [[5, 6], [7, 8]]])
+    rows = [some_positions(one, 3, n) for n, one in enumerate(parts)]
     assert by_unit(rows).tolist() == [[1, 3, 5, 7], [2, 4, 6, 8]]
 
 
 def test_every_row_is_kept_and_of_many_positions_some():
     x = torch.zeros(10, 3, 100)
 
-    assert some_positions(x, 40).shape == (10, 3, 100)
-    assert some_positions(x, 500).shape == (10, 3, 8)
-    assert some_positions(x, 100_000).shape == (10, 3, 1)
-    assert some_positions(torch.zeros(10, 3), 100_000).shape == (10, 3, 1)
+    assert some_positions(x, 40, 0).shape == (10, 3, 100)
+    assert some_positions(x, 500, 0).shape == (10, 3, 8)
+    assert some_positions(x, 100_000, 0).shape == (10, 3, 1)
+    assert some_positions(torch.zeros(10, 3), 100_000, 0).shape == (10, 3, 1)
+
+
+@pytest.mark.parametrize("rows", [600, 2_000, 60_000])
+def test_every_position_is_taken_about_as_often_as_any_other(rows):
+    """Each of 64 is drawn for a 64th of the values, give or take five standard errors."""
+    x = torch.arange(64).view(8, 8).expand(20, 1, 8, 8)  # a value is the place that it stands at
+
+    parts = [some_positions(x, rows, block) for block in range(100)]
+
+    taken = torch.cat(parts).flatten().bincount(minlength=64) / (2_000 * parts[0].shape[2])
+    assert (taken * 64 - 1).abs().max() < 5 * (64 / 2_000) ** 0.5
+
+
+def test_no_position_is_taken_twice_of_one_row_and_all_units_have_the_same():
+    x = torch.arange(64).expand(20, 3, 64)
+
+    found = some_positions(x, 600, 0)
+
+    assert all(len(row.unique()) == len(row) == 6 for row in found[:, 0])
+    assert torch.equal(found[:, 0], found[:, 1])
+    assert torch.equal(found[:, 0], found[:, 2])
+
+
+def test_a_block_has_the_same_positions_whenever_it_is_asked_and_another_block_others():
+    x, drawn = torch.arange(64).expand(20, 1, 64), torch.get_rng_state()
+
+    assert torch.equal(some_positions(x, 2_000, 3), some_positions(x, 2_000, 3))
+    assert not torch.equal(some_positions(x, 2_000, 3), some_positions(x, 2_000, 4))
+    assert torch.equal(torch.get_rng_state(), drawn)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
