@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from model.measures.probe import Block
 from model.measures.sites import Site, activation_sites, source_of, watched
-from model.measures.untouched import Again
+from model.measures.untouched import Begin
 from model.training.losses import SUMS, LossKind, loss_function
 
 
@@ -93,15 +93,14 @@ def slopes_of(
     every: Sequence[Incoming],
     blocks: Sequence[Block],
     loss: LossKind,
-    again: Again,
+    again: Begin,
 ) -> Slopes:
     """One gradient over all rows, block by block."""
     tensors = {one.source.name: list(one.tensors.values()) for one in every}
     leaves = [one for several in tensors.values() for one in several]
     sums = [torch.zeros_like(leaf, dtype=torch.float64) for leaf in leaves]
     total = 0.0
-    again()
-    for block in blocks if leaves else ():
+    for block in again.each(blocks) if leaves else ():
         with torch.enable_grad():
             value = wide_loss(loss, network(block.inputs), block.targets)
             found = torch.autograd.grad(value, leaves)

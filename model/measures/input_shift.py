@@ -126,9 +126,8 @@ def _inputs(network: nn.Module, blocks: Sequence[Block], again: Again) -> _Input
         seen = found[site.name]
         seen.append(some_positions(x, rows, len(seen)).cpu())
 
-    with untouched(network, again) as same_noise, watched(sites, note):
-        same_noise()
-        for block in blocks:
+    with untouched(network, again) as begin, watched(sites, note):
+        for block in begin.each(blocks):
             network(block.inputs)
     return found
 

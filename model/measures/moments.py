@@ -50,9 +50,8 @@ def moments_of(
         old = found.get(site.name)
         found[site.name] = (old[0].merged(new[0]), old[1].merged(new[1])) if old else new
 
-    with untouched(network, again) as same_noise, watched(sites, note):
-        same_noise()
-        for block in blocks:
+    with untouched(network, again) as begin, watched(sites, note):
+        for block in begin.each(blocks):
             network(block.inputs)
     return tuple(LayerMoments(site, *found[site.name]) for site in sites)
 

@@ -64,9 +64,8 @@ def percentiles_of(
         seen = found[site.name]
         seen.append(some_positions(x, rows, len(seen)))
 
-    with untouched(network, again) as same_noise, watched([site for _, site in chosen], note):
-        same_noise()
-        for block in blocks:
+    with untouched(network, again) as begin, watched([site for _, site in chosen], note):
+        for block in begin.each(blocks):
             network(block.inputs)
     return tuple(
         LayerPercentiles(n, site, _levels(by_unit(found[site.name]))) for n, site in chosen

@@ -118,9 +118,8 @@ def saturation_of(
     def note(site: Site, x: Tensor, y: Tensor) -> None:
         counts[site.name].append(_count(site.module, x, y, tanh, with_map))
 
-    with untouched(network, again) as same_noise, torch.no_grad(), watched(sites, note):
-        same_noise()
-        for block in blocks:
+    with untouched(network, again) as begin, torch.no_grad(), watched(sites, note):
+        for block in begin.each(blocks):
             network(block.inputs)
     return Saturation(count_rows(blocks), tuple(_layer(one, counts[one.name]) for one in sites))
 

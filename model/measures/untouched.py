@@ -1,20 +1,49 @@
 """Looking at a network without leaving a trace in it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import chain
 
 import torch
 from torch import nn
 
+from model.measures.probe import Block
 from model.measures.shadow import generators_kept, seed_noise
 
 Again = Callable[[], None]
 """Puts the global generators to one place: every pass after it draws the same noise."""
 
 
+@dataclass(frozen=True)
+class Begin:
+    """To be called before a pass: buffers are as they came, and the generators in one place.
+
+    So a norm that reads its running statistics in training mode answers alike.
+    """
+
+    put_back: Callable[[], None]  # the buffers alone
+    draw_alike: Again
+
+    def __call__(self) -> None:
+        """Before rows that pass at once."""
+        self.put_back()
+        self.draw_alike()
+
+    def each(self, blocks: Iterable[Block]) -> Iterator[Block]:
+        """The blocks of rows that pass one after another.
+
+        Each meets the buffers as they came, not as the block before it left them: what it is
+        answered hangs on its own rows alone. The noise goes on from block to block.
+        """
+        self.draw_alike()
+        for block in blocks:
+            self.put_back()
+            yield block
+
+
 @contextmanager
-def untouched(network: nn.Module, again: Again | None = None) -> Iterator[Again]:
+def untouched(network: nn.Module, again: Again | None = None) -> Iterator[Begin]:
     """However the block ends, buffers and the global generators are what they were.
 
     In training mode a norm may move its running statistics inside. Modes stay what they are: a
@@ -25,11 +54,9 @@ def untouched(network: nn.Module, again: Again | None = None) -> Iterator[Again]
             process.
 
     Yields:
-        To be called before a pass: the generators are there, and the buffers as they came, so
-        that a norm which reads its running statistics in training mode answers alike.
+        To be called before a pass, or asked for each block of several.
     """
     device = device_of(network)
-    draw_alike = again or seeded(0, device)
     kept = [(buffer, buffer.clone()) for buffer in network.buffers()]
 
     def put_back() -> None:
@@ -37,13 +64,9 @@ def untouched(network: nn.Module, again: Again | None = None) -> Iterator[Again]
             for buffer, value in kept:
                 buffer.copy_(value)
 
-    def begin() -> None:
-        put_back()
-        draw_alike()
-
     with generators_kept(device):
         try:
-            yield begin
+            yield Begin(put_back, again or seeded(0, device))
         finally:
             put_back()
 

@@ -78,9 +78,8 @@ def moments_reaching(network: nn.Module, blocks: Sequence[Block]) -> tuple[Reach
         found[site.name] = found[site.name].merged(seen) if site.name in found else seen
 
     try:
-        with untouched(network) as same_noise, torch.no_grad(), watched(sites, note):
-            same_noise()
-            for block in blocks:
+        with untouched(network) as begin, torch.no_grad(), watched(sites, note):
+            for block in begin.each(blocks):
                 network(block.inputs)
     except DeviationZero:
         return ()

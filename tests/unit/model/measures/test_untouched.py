@@ -15,7 +15,7 @@ from model.measures.histograms import histograms_of
 from model.measures.input_shift import input_shift_of
 from model.measures.moments import moments_of
 from model.measures.percentiles import percentiles_of
-from model.measures.probe import StateProbe
+from model.measures.probe import Block, StateProbe
 from model.measures.readings import MOST_BYTES, measured
 from model.measures.saturation import saturation_of
 from model.measures.untouched import untouched
@@ -88,6 +88,35 @@ def test_the_same_is_found_twice(measure, make_network, make_blocks):
     blocks = make_blocks((4,), [20, 13])
 
     assert repr(FUNCTIONS[measure](network, blocks)) == repr(FUNCTIONS[measure](network, blocks))
+
+
+RENORM = {"kind": "batch_renorm", "warmup_batches": 0, "r_ramp_batches": 0, "d_ramp_batches": 0}
+BY_BLOCK = [one for one in FUNCTIONS if one not in ("gradients", "histograms")]
+
+
+@pytest.mark.parametrize("measure", BY_BLOCK)
+def test_a_block_is_answered_alike_however_many_came_before_it(measure, make_network, make_blocks):
+    """Of a norm that reads its running statistics in training, and moves them at each pass."""
+    network = make_network(MLP, norm=RENORM)
+    (block,) = make_blocks((4,), [20])
+    answers = []
+    network.register_forward_hook(lambda *passed: answers.append(passed[-1].detach()))
+    network[3].eval()  # dropout, which has nothing to do with it
+
+    FUNCTIONS[measure](network, (block, block, block))
+
+    assert len(answers) >= 3
+    assert all(torch.equal(one, answers[0]) for one in answers)
+
+
+def test_copies_of_a_block_have_the_moments_of_one(make_network, make_blocks):
+    network = make_network(MLP, norm=RENORM)
+    (block,) = make_blocks((4,), [20])
+
+    (one,), (many,) = moments_of(network, [block]), moments_of(network, [block] * 5)
+
+    torch.testing.assert_close(many.before.mean, one.before.mean)
+    torch.testing.assert_close(many.before.variance(0), one.before.variance(0))
 
 
 class Stopping(nn.Module):
@@ -196,3 +225,19 @@ def test_every_pass_begins_with_the_same_buffers_and_noise():
     assert torch.equal(first, again)
     assert not torch.equal(first, second)
     assert network[1].passes == 0
+
+
+def test_every_block_begins_with_the_same_buffers_and_draws_noise_of_its_own():
+    network, x = nn.Sequential(nn.Linear(2, 2), Counting()), torch.zeros(1, 2)
+    block, passes, answers = Block(x, x), [], []
+
+    with untouched(network) as begin:
+        for _ in range(2):
+            for one in begin.each([block, block]):
+                passes.append(int(network[1].passes))
+                answers.append(network(one.inputs))
+
+    assert passes == [0, 0, 0, 0]
+    assert torch.equal(answers[0], answers[2])
+    assert torch.equal(answers[1], answers[3])
+    assert not torch.equal(answers[0], answers[1])
