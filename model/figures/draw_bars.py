@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from model.figures.charts import Bars, BarSeries, Numbers
+from model.figures.drawing import OfPanel
 from model.figures.gaps import Gap, gaps_of, mark_gaps
 from model.figures.guides import draw_guides, guide_entries, guides_on
 from model.figures.legend import Entry, gap_entries
@@ -31,21 +32,10 @@ RIGHT = 0.1
 
 
 @dataclass(frozen=True)
-class BarsDrawing:
+class BarsDrawing(OfPanel[Bars]):
     """One panel of bars."""
 
-    panel: Bars
     y: Scale
-
-    @property
-    def title(self) -> str:
-        """Its heading."""
-        return self.panel.title
-
-    @property
-    def aside(self) -> str:
-        """Nothing."""
-        return ""
 
     @property
     def sides(self) -> tuple[str, ...]:
@@ -67,10 +57,6 @@ class BarsDrawing:
             *gap_entries(reasons),
         )
 
-    def notes(self, width: float) -> tuple[str, ...]:
-        """Nothing is left out."""
-        return ()
-
     def height(self, width: float) -> float:
         """Flatter where it is wide."""
         return min(2.6, max(1.6, 0.5 * width))
@@ -82,10 +68,6 @@ class BarsDrawing:
     def right(self, height: float) -> float:
         """A little."""
         return RIGHT
-
-    def above(self, width: float) -> float:
-        """Nothing."""
-        return 0.0
 
     def below(self, width: float) -> float:
         """Names of the groups."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.figures.charts import Curve, Curves, Numbers
+from model.figures.drawing import OfPanel
 from model.figures.flags import Flag, draw_flags, flags_of, lettered, room_of, shown_marks
 from model.figures.gaps import Gap, alone, gaps_of, mark_gaps
 from model.figures.guides import draw_guides, guide_entries, guides_on
@@ -33,22 +34,11 @@ OVERHANG = 0.3  # inches to the right of the axes, for half of the last tick's w
 
 
 @dataclass(frozen=True)
-class CurvesDrawing:
+class CurvesDrawing(OfPanel[Curves]):
     """One panel of curves."""
 
-    panel: Curves
     x: Scale
     y: Scale
-
-    @property
-    def title(self) -> str:
-        """Its heading."""
-        return self.panel.title
-
-    @property
-    def aside(self) -> str:
-        """Nothing."""
-        return ""
 
     @property
     def sides(self) -> tuple[str, ...]:

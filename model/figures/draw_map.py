@@ -17,6 +17,7 @@ from model.figures.colours import (
     ink_on,
     rgb,
 )
+from model.figures.drawing import OfPanel
 from model.figures.legend import Entry, gap_entries
 from model.figures.look import INK
 from model.figures.place import (
@@ -52,21 +53,10 @@ MOST_CROSSED = 400  # cells without a number that have a cross
 
 
 @dataclass(frozen=True)
-class MapDrawing:
+class MapDrawing(OfPanel[Map]):
     """One map."""
 
-    panel: Map
     colours: Scale
-
-    @property
-    def title(self) -> str:
-        """Its heading."""
-        return self.panel.title
-
-    @property
-    def aside(self) -> str:
-        """Nothing."""
-        return ""
 
     @property
     def _shape(self) -> tuple[int, int]:
@@ -110,10 +100,6 @@ class MapDrawing:
     def right(self, height: float) -> float:
         """The colour bar."""
         return bar_room(self._bar(height), self.panel.colour_label, height)
-
-    def above(self, width: float) -> float:
-        """Nothing."""
-        return 0.0
 
     def below(self, width: float) -> float:
         """Names of columns and the label of x."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from model.figures.charts import Ridges
 from model.figures.draw_curves import OVERHANG
+from model.figures.drawing import OfPanel
 from model.figures.legend import Entry, gap_entries
 from model.figures.look import GRID, PALE_INK
 from model.figures.place import (
@@ -35,17 +36,11 @@ _SHADE = "#D9D9D9"
 
 
 @dataclass(frozen=True)
-class RidgesDrawing:
+class RidgesDrawing(OfPanel[Ridges]):
     """One panel of histograms."""
 
-    panel: Ridges
     x: Scale
     peak: float  # the density that is drawn `PEAK` rows high
-
-    @property
-    def title(self) -> str:
-        """Its heading."""
-        return self.panel.title
 
     @property
     def aside(self) -> str:
@@ -65,10 +60,6 @@ class RidgesDrawing:
         shaded = [Entry(panel.shaded_label, _SHADE, face=_SHADE)] if is_told else []
         return (*shaded, *gap_entries(reasons))
 
-    def notes(self, width: float) -> tuple[str, ...]:
-        """Nothing is left out."""
-        return ()
-
     def height(self, width: float) -> float:
         """By the number of histograms."""
         return min(TALLEST, max(LOWEST, HEAD + ROW * len(self.panel.labels)))
@@ -80,10 +71,6 @@ class RidgesDrawing:
     def right(self, height: float) -> float:
         """Half a tick's words."""
         return OVERHANG
-
-    def above(self, width: float) -> float:
-        """Nothing."""
-        return 0.0
 
     def below(self, width: float) -> float:
         """Ticks and label of x."""

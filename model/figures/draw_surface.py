@@ -9,6 +9,7 @@ import numpy as np
 
 from model.figures.charts import Surface
 from model.figures.colours import GAP, SEQUENTIAL, bar_room, bar_ticks, draw_bar
+from model.figures.drawing import OfPanel
 from model.figures.legend import Entry, gap_entries
 from model.figures.look import PALE_INK
 from model.figures.place import (
@@ -33,18 +34,12 @@ HATCHED = Entry("", PALE_INK, face=GAP, hatch="xxx", is_gap=True)
 
 
 @dataclass(frozen=True)
-class SurfaceDrawing:
+class SurfaceDrawing(OfPanel[Surface]):
     """One surface."""
 
-    panel: Surface
     x: Scale
     y: Scale
     colours: Scale
-
-    @property
-    def title(self) -> str:
-        """Its heading."""
-        return self.panel.title
 
     @property
     def aside(self) -> str:
@@ -88,10 +83,6 @@ class SurfaceDrawing:
     def right(self, height: float) -> float:
         """The colour bar."""
         return bar_room(self._bar(height), self.panel.colour_label, height)
-
-    def above(self, width: float) -> float:
-        """Nothing."""
-        return 0.0
 
     def below(self, width: float) -> float:
         """Ticks and label of x."""

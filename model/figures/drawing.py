@@ -1,7 +1,9 @@
 """What the sheet must know of a panel to give it its place."""
 
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
+from model.figures.charts import Panel
 from model.figures.legend import Entry
 from model.figures.place import Place
 
@@ -44,3 +46,31 @@ class Drawing(Protocol):
 
     def draw(self, place: Place) -> None:
         """Draw it into axes, which have no ticks and limits yet."""
+
+
+P = TypeVar("P", bound=Panel)
+
+
+@dataclass(frozen=True)
+class OfPanel(Generic[P]):
+    """What drawings of most kinds of panels answer alike."""
+
+    panel: P
+
+    @property
+    def title(self) -> str:
+        """Its heading."""
+        return self.panel.title
+
+    @property
+    def aside(self) -> str:
+        """Nothing."""
+        return ""
+
+    def notes(self, width: float) -> tuple[str, ...]:
+        """Nothing is left out."""
+        return ()
+
+    def above(self, width: float) -> float:
+        """Nothing."""
+        return 0.0
