@@ -12,6 +12,7 @@ from model.spec import (
     ActivationHere,
     CovariateShift,
     Histograms,
+    InputShift,
     Measure,
     Moments,
     Percentiles,
@@ -21,6 +22,7 @@ from model.spec import (
 )
 
 _OF_ACTIVATIONS = (Saturation, Histograms, Percentiles, Moments)
+_OF_WEIGHTS = (InputShift, CovariateShift)
 
 MOST_PROBES = 10_000  # of one measure in one run: each is a row of the records
 
@@ -57,6 +59,9 @@ def refuse_unmeasurable(spec: RunSpec, plan: Plan, steps: int) -> None:
 def _refuse_layers(path: str, asked: Measure, plan: Plan) -> None:
     if isinstance(asked, _OF_ACTIVATIONS) and not activation_layers(plan):
         raise SpecRefused(path, f"{asked.kind} needs an activation layer; the network has none")
+    if isinstance(asked, _OF_WEIGHTS) and not weight_layers(plan):
+        needed = "a linear layer or a convolution"
+        raise SpecRefused(path, f"{asked.kind} needs {needed}; the network has none")
     if isinstance(asked, Percentiles):
         _refuse_numbers(path, "activation layer", asked.layers, len(activation_layers(plan)))
     if isinstance(asked, CovariateShift):

@@ -1,5 +1,6 @@
 """Measures: what is looked at while a run trains. Each changes nothing of the run's numbers."""
 
+from math import ceil, log10
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, Strict, model_validator
@@ -11,6 +12,7 @@ _EVERY = Field(
     description="Optimizer steps between two probes; null is computed from the spec, so that all "
     "measures together take under 8 % of the training's row-passes.",
 )
+MOST_STEP_LENGTHS = 1_000  # of one probe: each is a pass of the whole batch
 Every = Count | None
 Ordinal = Annotated[int, Field(ge=1, le=10_000)]
 Ordinals = Annotated[tuple[Ordinal, ...], Strict(False), at_most(64)]
@@ -51,7 +53,10 @@ class Percentiles(Part):
     kind: Literal["percentiles"]
     every: Every = _EVERY
     layers: Ordinals | None = Field(
-        None, max_length=64, description="Activation layers, counted from 1; null: the last one."
+        None,
+        min_length=1,
+        max_length=64,
+        description="Activation layers, counted from 1; null: the last one.",
     )
 
 
@@ -69,6 +74,7 @@ class CovariateShift(Part):
     every: Every = _EVERY
     layers: Ordinals | None = Field(
         None,
+        min_length=1,
         max_length=64,
         description="Layers with weights, counted from 1; null: three, evenly chosen.",
     )
@@ -104,12 +110,24 @@ class RelativeLoss(Part):
     )
     low: Annotated[float, Field(gt=0, le=1e6)] = Field(1e-8, description="Shortest step.")
     high: Annotated[float, Field(gt=0, le=1e6)] = Field(10.0, description="Longest step.")
-    per_decade: Annotated[int, Field(ge=1, le=50)] = Field(10, description="Steps per decade.")
+    per_decade: Annotated[int, Field(ge=1, le=50)] = Field(
+        10,
+        description=f"Steps per decade; from low to high {MOST_STEP_LENGTHS:,} at most.",
+    )
 
     @model_validator(mode="after")
     def _low_is_below_high(self) -> Self:
         if self.low >= self.high:
             raise ValueError("low must be below high")
+        return self
+
+    @model_validator(mode="after")
+    def _step_lengths_are_few_enough(self) -> Self:
+        count = 1 + ceil(round((log10(self.high) - log10(self.low)) * self.per_decade, 6))
+        if count > MOST_STEP_LENGTHS:
+            raise ValueError(
+                f"these are {count} step lengths; at most {MOST_STEP_LENGTHS} are allowed"
+            )
         return self
 
 

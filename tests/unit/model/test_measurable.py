@@ -16,9 +16,9 @@ LAYERS = [
 
 @pytest.fixture
 def checked(make_spec, make_facts):
-    def make(*measures, network=LAYERS, steps=100):
-        asked = make_spec(network, budget={"steps": steps}, measures=list(measures))
-        return check(asked, make_facts(), UNLIMITED)
+    def make(*measures, network=LAYERS, norm="none", steps=100, outputs=3):
+        asked = make_spec(network, norm=norm, budget={"steps": steps}, measures=list(measures))
+        return check(asked, make_facts(outputs=outputs), UNLIMITED)
 
     return make
 
@@ -67,6 +67,15 @@ def test_what_does_not_exist_is_refused_by_its_path(checked, asked, path, messag
 def test_a_network_without_activations_has_none_to_look_at(checked, kind):
     with pytest.raises(SpecRefused, match="needs an activation layer; the network has none"):
         checked(kind, network=[{"kind": "linear"}])
+
+
+@pytest.mark.parametrize("kind", ["input_shift", "covariate_shift"])
+def test_a_network_without_weights_has_no_layer_that_shifts(checked, kind):
+    network = [{"kind": "norm"}, {"kind": "activation"}]
+    message = "needs a linear layer or a convolution; the network has none"
+    with pytest.raises(SpecRefused, match=f"{kind} {message}") as refused:
+        checked("moments", kind, network=network, norm="batch", outputs=64)
+    assert refused.value.path == "measures.1"
 
 
 def test_more_probes_than_records_should_hold_are_refused(checked):

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from model.measures.crossing import log_steps
 from model.spec import RunSpec
 
 
@@ -170,6 +171,8 @@ def test_a_spec_without_measures_has_the_hash_that_it_had_before_there_were_any(
         {"measures": [{"kind": "moments", "every": 0}]},
         {"measures": [{"kind": "landscape", "low": 4, "high": 4}]},
         {"measures": [{"kind": "percentiles", "layers": [0]}]},
+        {"measures": [{"kind": "percentiles", "layers": []}]},
+        {"measures": [{"kind": "covariate_shift", "layers": []}]},
         {"measures": "moments"},
         {"epoch": 7},
     ],
@@ -178,6 +181,16 @@ def test_a_spec_without_measures_has_the_hash_that_it_had_before_there_were_any(
 def test_what_cannot_be_meant_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         spec(**fields)
+
+
+def test_a_thousand_step_lengths_may_be_tried_and_more_are_refused_with_their_number() -> None:
+    most = {"kind": "relative_loss", "low": 1e-14, "high": 1e6, "per_decade": 49}  # 20 decades
+    assert spec(measures=[most]).measures
+    assert len(log_steps(1e-14, 1e6, 49)) == 981
+
+    with pytest.raises(ValidationError, match="1001 step lengths; at most 1000 are allowed"):
+        spec(measures=[most | {"per_decade": 50}])
+    assert len(log_steps(1e-14, 1e6, 50)) == 1001
 
 
 @pytest.mark.parametrize(
