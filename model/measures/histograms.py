@@ -3,6 +3,9 @@
 Both are taken on a mini-batch, the step's own: a mean loss spreads its gradient over the rows,
 so on more rows it would be smaller, and not that of training.
 
+Of a very deep network a probe tells in fewer bins, so that its data are not too large to be kept,
+and of evenly chosen layers where more than 360 are looked at.
+
 Karpathy, makemore part 3: https://github.com/karpathy/nn-zero-to-hero
 """
 
@@ -15,14 +18,17 @@ import torch
 from torch import Tensor, nn
 
 from model import spec
-from model.measures.numbers import layer_points, number, numbers
+from model.measures.numbers import MOST_NUMBERS, layer_points, number, numbers
 from model.measures.probe import Block, Moment, Reading, Setting
 from model.measures.sites import Site, activation_sites, watched
 from model.measures.untouched import Again, untouched
+from model.measures.values import evenly
 from model.plan import Checked
 from model.training.losses import LossFunction
 
 BINS = 40
+LEAST_BINS = 10  # that a deep network's histograms have, unless fewer are asked for
+BESIDE = 30  # numbers of two histograms' length that a layer's names and moments take
 
 
 @dataclass(frozen=True)
@@ -120,22 +126,32 @@ def probe(asked: spec.Histograms, setting: Setting) -> "HistogramsProbe":
 
 @dataclass(frozen=True)
 class HistogramsProbe:
-    """Histograms of the step's own batch, layer by layer."""
+    """Histograms of the step's own batch, layer by layer, as many and as fine as are kept."""
 
     loss: LossFunction
     bins: int
 
     def look(self, at: Moment) -> Reading:
         """The histograms, and the deviation and kurtosis of each as points."""
-        found = histograms_of(at.network, at.batch, self.loss, bins=self.bins, again=at.again)
+        count = len(activation_sites(at.network))
+        told, bins = _that_fit(count, self.bins)
+        found = histograms_of(at.network, at.batch, self.loss, bins=bins, again=at.again)
         points: dict[str, Callable[[LayerHistograms], float]] = {
             "activation_sd": lambda one: one.activation.sd,
             "gradient_sd": lambda one: one.gradient.sd,
             "gradient_kurtosis": lambda one: one.gradient.kurtosis,
         }
         values = layer_points("histograms", points, enumerate(found, 1))
-        layers = [_json(n, one) for n, one in enumerate(found, 1)]
-        return Reading(values, {"rows": len(at.batch.inputs), "layers": layers})
+        layers = [_json(place + 1, found[place]) for place in told]
+        counts = {"rows": len(at.batch.inputs), "bins": bins, "activation_layers": count}
+        return Reading(values, counts | {"layers": layers})
+
+
+def _that_fit(layers: int, bins: int) -> tuple[list[int], int]:
+    """Places of the layers of which one probe's data can tell, and in how many bins."""
+    told = evenly(layers, MOST_NUMBERS // (BESIDE + 2 * min(bins, LEAST_BINS)))
+    room = MOST_NUMBERS // max(1, len(told)) - BESIDE
+    return told, min(bins, room // 2)
 
 
 def _followed(inputs: Tensor) -> Tensor:

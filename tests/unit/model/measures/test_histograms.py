@@ -1,3 +1,4 @@
+import json
 import math
 
 import numpy as np
@@ -6,6 +7,8 @@ import torch
 
 from model import spec
 from model.measures.histograms import Histogram, histograms_of, passes, probe
+from model.measures.readings import MOST_BYTES, measured
+from model.measures.sites import activation_sites
 from model.training.losses import loss_function
 
 ASKED = spec.Histograms(kind="histograms")
@@ -17,6 +20,8 @@ LAYERS = [
     {"kind": "activation", "activation": "tanh"},
     {"kind": "linear"},
 ]
+RESIDUAL = {"kind": "residual", "layers": [{"kind": "activation", "activation": "tanh"}] * 30}
+WHAT = ("outputs", "gradients")
 
 
 def draw(count, seed=0):
@@ -137,7 +142,7 @@ def test_a_probe_reads_the_batch_in_as_many_bins_as_asked(make_moment):
     read = probe(asked, setting).look(at)
 
     _, second = histograms_of(at.network, at.batch, LOSS, bins=12)
-    assert read.data["rows"] == 32
+    assert (read.data["rows"], read.data["bins"]) == (32, 12)
     assert read.values["histograms.activation_sd.2"] == second.activation.sd
     assert read.values["histograms.gradient_sd.2"] == second.gradient.sd
     told = read.data["layers"][1]["gradients"]
@@ -146,6 +151,50 @@ def test_a_probe_reads_the_batch_in_as_many_bins_as_asked(make_moment):
     assert told["high"] == pytest.approx(float(second.gradient.edges[-1]), rel=1e-5)
     area = sum(told["density"]) * (told["high"] - told["low"]) / 12
     assert area == pytest.approx(1, rel=1e-4)
+
+
+DEEP = {
+    "of 250 blocks": ({"kind": "residual_mlp", "blocks": 250, "width": 4}, 40, 251),
+    "in 256 bins": ({"kind": "mlp", "hidden": [4] * 64}, 256, 64),
+    "of 810 layers": ([*[RESIDUAL] * 27, {"kind": "linear"}], 40, 810),
+}
+
+
+def longest(data):
+    """The same data, every number that is not whole as long as a density is written at most."""
+    if isinstance(data, dict):
+        return {name: longest(one) for name, one in data.items()}
+    if isinstance(data, list):
+        return [longest(one) for one in data]
+    return 1.23456e-100 if isinstance(data, float | None) else data
+
+
+@pytest.mark.parametrize("deep", DEEP)
+def test_histograms_of_a_very_deep_network_have_as_many_bins_as_are_kept(make_moment, deep):
+    network, bins, layers = DEEP[deep]
+    at, setting = make_moment(network, 20, norm="batch", batch_size=16)
+
+    read = probe(ASKED.model_copy(update={"bins": bins}), setting).look(at)
+
+    kept = measured("histograms", 0, read).data
+    assert "left_out" not in kept
+    assert 10 <= kept["bins"] < bins
+    assert kept["activation_layers"] == layers
+    densities = [one[what]["density"] for one in kept["layers"] for what in WHAT]
+    assert {len(one) for one in densities} == {kept["bins"]}
+    numbers = [one["layer"] for one in kept["layers"]]
+    assert numbers == sorted(set(numbers))
+    assert len(numbers) == layers or (len(numbers) > 300 and numbers[0] == 1)
+    assert 0.8 * MOST_BYTES < len(json.dumps(longest(kept))) <= MOST_BYTES
+
+
+def test_a_layer_of_many_says_its_own_number_and_name(make_moment):
+    at, setting = make_moment([*[RESIDUAL] * 27, {"kind": "linear"}], 50, norm="batch")
+
+    layers = probe(ASKED, setting).look(at).data["layers"]
+
+    sites = activation_sites(at.network)
+    assert [one["name"] for one in layers] == [sites[one["layer"] - 1].name for one in layers]
 
 
 def test_a_probe_costs_the_gradient_of_a_batch(make_checked):
