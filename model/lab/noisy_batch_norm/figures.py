@@ -22,6 +22,7 @@ WORDS: dict[Arm, str] = {
     "noisy_batch": "noisy batch norm",
     "noise": "noise, no norm",
 }
+OfArms = Sequence[tuple[Arm, RunResult]]
 METRICS = {"test_accuracy": "test accuracy", "train_accuracy": "training accuracy"}
 
 
@@ -30,10 +31,12 @@ def figures(params: NoisyParams, results: Results) -> Iterator[Figure]:
     if not any(run.counts for run in results.runs):
         return
     yield _accuracy(params, results)
-    if any(num_layers(run) for run in results.runs):
+    if any(num_layers(run) for run in results.runs if run.counts):
         yield _drift(params, results)
-        yield _one_unit(params, results)
-        yield _ridges(params, results)
+    first = _first_seed(params, results)
+    if first:
+        yield _one_unit(params, first)
+        yield _ridges(params, results, first)
 
 
 def _accuracy(params: NoisyParams, results: Results) -> Figure:
@@ -92,8 +95,7 @@ def _by_layer(params: NoisyParams, run: RunResult) -> Series:
     return Series(tuple(n + 1 for n in layers), tuple(nan if x is None else x for x in found))
 
 
-def _one_unit(params: NoisyParams, results: Results) -> Figure:
-    runs = _first_seed(params, results)
+def _one_unit(params: NoisyParams, runs: OfArms) -> Figure:
     panels = tuple(_mean_and_deviation(arm, run) for arm, run in runs)
     return Figure(
         "one-unit",
@@ -121,8 +123,7 @@ def _mean_and_deviation(arm: Arm, run: RunResult) -> Curves:
     return Curves(WORDS[arm], "optimizer steps", "input of the activation", (curve,))
 
 
-def _ridges(params: NoisyParams, results: Results) -> Figure:
-    runs = _first_seed(params, results)
+def _ridges(params: NoisyParams, results: Results, runs: OfArms) -> Figure:
     panels = []
     for arm, run in runs:
         found = list(one_unit(results, run, num_layers(run) // 2))
@@ -146,12 +147,13 @@ def _ridges(params: NoisyParams, results: Results) -> Figure:
     )
 
 
-def _first_seed(params: NoisyParams, results: Results) -> list[tuple[Arm, RunResult]]:
+def _first_seed(params: NoisyParams, results: Results) -> OfArms:
+    """Of every arm at the first rate, the first run that was looked at: at a rate, maybe none."""
     first = [(arm, results.of(arm_name(arm, params.lr[0]))[:1]) for arm in ARMS]
     return [(arm, run) for arm, runs in first for run in runs if num_layers(run)]
 
 
-def _unit(runs: Sequence[tuple[Arm, RunResult]]) -> str:
+def _unit(runs: OfArms) -> str:
     layers = {num_layers(run) // 2 + 1 for _, run in runs}
     told = ", ".join(str(layer) for layer in sorted(layers))
     return (

@@ -106,7 +106,7 @@ def _refuse(params: NoisyParams) -> None:
         or last // params.resolution * params.resolution < first
     ):
         raise SpecRefused(
-            "params.window",
+            "window",
             f"steps {first:,} to {last:,} must hold an evaluation: there is one every "
             f"{params.resolution:,} steps of {params.num_steps:,}",
         )

@@ -63,9 +63,9 @@ def test_both_noisy_arms_have_the_same_noise() -> None:
 @pytest.mark.parametrize(
     ("params", "path"),
     [
-        ({"window": [50, 3_000]}, "params.window"),
-        ({"window": [51, 59]}, "params.window"),
-        ({"window": [300, 50]}, "params.window"),
+        ({"window": [50, 3_000]}, "window"),
+        ({"window": [51, 59]}, "window"),
+        ({"window": [300, 50]}, "window"),
         ({"scale": "paper"}, "dataset"),
         ({"scale": "paper", "dataset": "my-cifar", "hidden": [10]}, "hidden"),
     ],
@@ -159,6 +159,25 @@ def test_diverged_and_failed_runs_are_named(trained: tuple[Report, Results]) -> 
     told = " ".join(report.caveats)
     assert "none, lr 0.5, seed 0; none, lr 0.5, seed 1." in told
     assert "failed or were cancelled: batch, lr 0.5, seed 0; batch, lr 0.5, seed 1." in told
+
+
+def test_without_any_run_at_the_first_rate_no_unit_is_drawn(
+    trained: tuple[Report, Results],
+) -> None:
+    _, results = trained
+    lost = [changed(run, state="cancelled", outcome=None) for run in results.runs]
+    others = [changed(run, arm=run.arm.replace("0.5", "0.1")) for run in results.runs]
+    params = asked(EXPERIMENT, **SMALL | {"lr": [0.5, 0.1]})
+    report = EXPERIMENT.report(params, Results((*lost, *others)))
+    assert [one.name for one in report.figures] == ["accuracy", "drift"]
+
+
+def test_probes_of_runs_that_do_not_count_draw_nothing(trained: tuple[Report, Results]) -> None:
+    _, results = trained
+    counted = changed(results.of("none, lr 0.5")[0], measured={})
+    lost = (changed(run, state="failed", outcome=None) for run in results.of("batch, lr 0.5"))
+    report = EXPERIMENT.report(asked(EXPERIMENT, **SMALL), Results((counted, *lost)))
+    assert [one.name for one in report.figures] == ["accuracy"]
 
 
 def test_no_run_at_all_is_a_report_without_figures() -> None:
