@@ -27,15 +27,16 @@ class Kind:
     passes: Callable[[Any, Checked], float]
     probe: Callable[[Any, Setting], Probe]
     compares: bool = False  # a network before and after a step, and not one as it stands
+    all_rows: bool = False  # looks at training rows, and at all of them at the start and the end
 
 
 CATALOGUE: dict[str, Kind] = {
-    "saturation": Kind(saturation.passes, saturation.probe),
+    "saturation": Kind(saturation.passes, saturation.probe, all_rows=True),
     "input_shift": Kind(input_shift.passes, input_shift.probe, compares=True),
     "gradients": Kind(gradients.passes, gradients.probe, compares=True),
     "histograms": Kind(histograms.passes, histograms.probe),
-    "percentiles": Kind(percentiles.passes, percentiles.probe),
-    "moments": Kind(moments.passes, moments.probe),
+    "percentiles": Kind(percentiles.passes, percentiles.probe, all_rows=True),
+    "moments": Kind(moments.passes, moments.probe, all_rows=True),
     "covariate_shift": Kind(covariate_shift.passes, covariate_shift.probe, compares=True),
     "landscape": Kind(landscape.passes, landscape.probe),
     "relative_loss": Kind(relative_loss.passes, relative_loss.probe),

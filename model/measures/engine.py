@@ -11,7 +11,7 @@ from functools import partial
 import torch
 
 from model.errors import DeviationZero
-from model.measures.catalogue import probe_of
+from model.measures.catalogue import CATALOGUE, probe_of
 from model.measures.periods import with_periods
 from model.measures.probe import Block, Moment, Reading, Setting, StateProbe, StepProbe
 from model.measures.readings import measured, unreadable
@@ -48,10 +48,12 @@ def scheduled(checked: Checked) -> tuple[Scheduled, ...]:
 
 
 def _scheduled(asked: Measure, setting: Setting) -> Scheduled:
-    probe, steps = probe_of(asked, setting), setting.checked.steps
+    kind, probe, steps = asked.kind, probe_of(asked, setting), setting.checked.steps
+    all_rows = CATALOGUE[kind].all_rows
     if isinstance(asked, RelativeLoss):
-        return Scheduled(asked.kind, probe, steps, at=frozenset(one - 1 for one in asked.at))
-    return Scheduled(asked.kind, probe, steps, every=asked.every)
+        at = frozenset(one - 1 for one in asked.at)
+        return Scheduled(kind, probe, steps, at=at, all_rows=all_rows)
+    return Scheduled(kind, probe, steps, every=asked.every, all_rows=all_rows)
 
 
 class Engine:
@@ -116,24 +118,21 @@ class Engine:
         return copied
 
     def _looks(self, due: Sequence[Scheduled], here: Moment, place: Place) -> tuple[Measured, ...]:
-        at = replace(here, rows=self._rows_at(here.step in (0, self._steps)))
+        looks = [(one, one.probe) for one in due if isinstance(one.probe, StateProbe)]
+        # Gathered only where they are looked at: they may be most of the dataset.
+        is_whole = here.step in (0, self._steps) and any(one.all_rows for one, _ in looks)
+        whole = replace(here, rows=self._rows.all) if is_whole else here
         return tuple(
-            self._read(one.kind, partial(one.probe.look, at), at, place)
-            for one in due
-            if isinstance(one.probe, StateProbe)
+            self._read(one.kind, partial(probe.look, whole if one.all_rows else here), here, place)
+            for one, probe in looks
         )
 
     def _compares(self, before: Moment, after: Moment, place: Place) -> tuple[Measured, ...]:
-        rows = self._rows_at(before.step in (0, self._steps - 1))
-        pair = replace(before, rows=rows), replace(after, rows=rows)
         return tuple(
-            self._read(one.kind, partial(one.probe.compare, *pair), pair[0], place)
+            self._read(one.kind, partial(one.probe.compare, before, after), before, place)
             for one in self._measures
             if isinstance(one.probe, StepProbe) and one.is_due(before.step)
         )
-
-    def _rows_at(self, is_first_or_last: bool) -> tuple[Block, ...]:
-        return self._rows.all if is_first_or_last else self._rows.fixed
 
     def _read(self, kind: str, take: Callable[[], Reading], at: Moment, place: Place) -> Measured:
         """What one probe reads. What it draws at random is the same in whatever company."""

@@ -28,7 +28,7 @@ from model.measures.numbers import layer_points, number
 from model.measures.probe import MOST_ROWS, Block, Moment, Reading, Setting
 from model.measures.sites import Site, watched, weight_sites
 from model.measures.untouched import Again, device_of, seeded, untouched
-from model.measures.values import by_unit, count_rows, leading, some_positions, sorted_values
+from model.measures.values import by_unit, count_rows, some_positions, sorted_values, told_rows
 from model.plan import Checked
 
 _Inputs = Mapping[str, Sequence[Tensor]]  # by layer and block, (n, U, P)
@@ -99,13 +99,12 @@ def probe(asked: spec.InputShift, setting: Setting) -> "InputShiftProbe":
 
 @dataclass(frozen=True)
 class InputShiftProbe:
-    """The shift of every layer's input in one step, on at most 2,000 rows also at the start."""
+    """The shift of every layer's input in one step, on the fixed rows."""
 
     def compare(self, before: Moment, after: Moment) -> Reading:
         """Median and worst over each layer's units."""
-        rows = leading(before.rows, MOST_ROWS)
         both = (before.again, after.again)
-        shifts = input_shift_of(before.network, after.network, rows, again=both)
+        shifts = input_shift_of(before.network, after.network, before.rows, again=both)
         points: dict[str, Callable[[LayerShift], float]] = {
             "wasserstein": lambda one: one.median(one.wasserstein),
             "mean": lambda one: one.median(one.mean),
@@ -114,7 +113,7 @@ class InputShiftProbe:
         }
         values = layer_points("input_shift", points, enumerate(shifts, 1))
         layers = [_json(n, shift) for n, shift in enumerate(shifts, 1)]
-        return Reading(values, {"rows": count_rows(rows), "layers": layers})
+        return Reading(values, told_rows(before.rows) | {"layers": layers})
 
 
 def _inputs(network: nn.Module, blocks: Sequence[Block], again: Again) -> _Inputs:

@@ -16,7 +16,7 @@ from model.measures.numbers import layer_points, unit_lists
 from model.measures.probe import MOST_ROWS, Block, Moment, Reading, Setting
 from model.measures.sites import Site, activation_sites, watched
 from model.measures.untouched import Again, untouched
-from model.measures.values import count_rows
+from model.measures.values import told_rows
 from model.plan import Checked
 from model.statistics.moments import Moments
 
@@ -80,7 +80,7 @@ class MomentsProbe:
         }
         values = layer_points("moments", points, enumerate(found, 1))
         layers = [_json(n, one, len(found)) for n, one in enumerate(found, 1)]
-        return Reading(values, {"rows": count_rows(at.rows), "layers": layers})
+        return Reading(values, told_rows(at.rows) | {"layers": layers})
 
 
 def _deviation(moments: Moments) -> Tensor:

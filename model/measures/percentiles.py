@@ -19,7 +19,7 @@ from model.measures.numbers import unit_lists
 from model.measures.probe import MOST_ROWS, Block, Moment, Reading, Setting
 from model.measures.sites import Site, activation_sites, watched
 from model.measures.untouched import Again, untouched
-from model.measures.values import by_unit, count_rows, some_positions, sorted_values
+from model.measures.values import by_unit, count_rows, some_positions, sorted_values, told_rows
 from model.plan import Checked
 
 LEVELS = {"p15": 0.15, "p50": 0.50, "p85": 0.85}
@@ -97,12 +97,12 @@ class PercentilesProbe:
             for level, units in one.levels.items()
         }
         layers = [_json(one, len(found)) for one in found]
-        return Reading(values, {"rows": count_rows(at.rows), "layers": layers})
+        return Reading(values, told_rows(at.rows) | {"layers": layers})
 
 
 def _levels(values: Tensor) -> dict[str, Tensor]:
     """Percentiles of each row of (U, M)."""
-    ordered = sorted_values(values).double()
+    ordered = sorted_values(values)
     known = ~ordered[:, -1].isnan()  # NaN is sorted to the end
     return {name: _at(ordered, level).where(known, nan).cpu() for name, level in LEVELS.items()}
 
@@ -111,7 +111,9 @@ def _at(ordered: Tensor, level: float) -> Tensor:
     place = level * (ordered.shape[1] - 1)
     below = int(place)
     above = min(below + 1, ordered.shape[1] - 1)
-    return torch.lerp(ordered[:, below], ordered[:, above], place - below)
+    # Two columns widened, and not all values: of 60,000 rows they are hundreds of megabytes.
+    ends = ordered[:, below].double(), ordered[:, above].double()
+    return torch.lerp(*ends, place - below)
 
 
 def _json(one: LayerPercentiles, layers: int) -> dict[str, Any]:

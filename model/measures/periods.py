@@ -45,7 +45,8 @@ class Planned:
 class Cost:
     """Row-passes of one measure's probes: at step 0, at multiples of its period, and at the last.
 
-    The first and the last look at all training rows.
+    The first and the last look at all training rows, where a measure looks at rows of its own
+    choice and not at a step.
     """
 
     between: float  # of one between the first and the last
@@ -128,8 +129,9 @@ def _level(bounds: Sequence[tuple[float, float]], budget: float) -> float:
 
 def _cost(asked: Measure, checked: Checked) -> Cost:
     passes, beside = passes_of(asked, checked), _beside(checked)
-    ends = 2 * (passes * max(1.0, checked.rows.train / MOST_ROWS) + beside)
-    return Cost(passes + beside, ends, checked.steps - CATALOGUE[asked.kind].compares)
+    kind = CATALOGUE[asked.kind]
+    times = max(1.0, checked.rows.train / MOST_ROWS) if kind.all_rows else 1.0
+    return Cost(passes + beside, 2 * (passes * times + beside), checked.steps - kind.compares)
 
 
 def _beside(checked: Checked) -> int:

@@ -44,7 +44,9 @@ class Moment:
     step: int  # optimizer steps done
     network: nn.Module  # dropout is in eval mode, all else in training mode
     batch: Block  # of the step to come; at the end, of the last step
-    rows: tuple[Block, ...]  # fixed training rows: at most 2,000; all at the start and the end
+    #: Fixed training rows: at most 2,000, but all where a state is looked at before the first step
+    #: and after the last. Of a step always the fixed ones.
+    rows: tuple[Block, ...]
     lr: float  # of the step to come
     again: Callable[[], None]  # puts the generators back: the next pass draws the same noise
 

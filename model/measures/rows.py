@@ -23,7 +23,7 @@ class Rows:
 
     part: Part  # all training rows
     order: Tensor  # (rows,) int64: all of them
-    size: int  # most rows of a block
+    size: int  # most rows of a block: as many as training passes at once, or more
     fixed: tuple[Block, ...]  # the first 2,000
 
     @property
@@ -33,10 +33,14 @@ class Rows:
 
 
 def rows_of(checked: Checked, train: Part) -> Rows:
-    """The rows of one run; draws from a stream of its own."""
+    """The rows of one run; draws from a stream of its own.
+
+    A block is that of an evaluation, or as large as a training batch where that is larger: in
+    training mode a batch norm takes its statistics from it.
+    """
     spec = checked.spec
     order = torch.randperm(len(train), generator=stream(spec.seed, "measures"))
-    size = block_rows(checked.plan, item_bytes(spec))
+    size = max(block_rows(checked.plan, item_bytes(spec)), checked.batches.largest)
     some = Rows(train, order[:MOST_ROWS], size, ())
     return Rows(train, order, size, _blocks(some))
 

@@ -21,7 +21,7 @@ from model.measures.numbers import layer_points, number, unit_lists
 from model.measures.probe import MOST_ROWS, Block, Moment, Reading, Setting
 from model.measures.sites import Site, activation_sites, watched
 from model.measures.untouched import Again, untouched
-from model.measures.values import count_rows, evenly, leading
+from model.measures.values import count_rows, evenly, leading, told_rows
 from model.plan import Checked
 from model.training.losses import LossKind
 
@@ -172,7 +172,7 @@ class SaturationProbe:
             _json(n, one.layer, one.change, len(both)) | {"map": maps[n - 1]}
             for n, one in enumerate(both, 1)
         ]
-        about = {"rows": found.rows, "screened_rows": count_rows(first), "dead_below": DEAD}
+        about = told_rows(at.rows) | {"screened_rows": count_rows(first), "dead_below": DEAD}
         return Reading(values, about | {"layers": layers})
 
     def _maps(self, at: Moment, blocks: Sequence[Block]) -> list[dict[str, Any] | None]:

@@ -22,6 +22,7 @@ class Scheduled:
     steps: int  # of the whole run
     every: int | None = None
     at: frozenset[int] = frozenset()  # before these steps alone, counted from 0
+    all_rows: bool = True  # of a state: those are what it wants at the start and the end
 
     def __post_init__(self) -> None:
         if (self.every is None) == (not self.at):

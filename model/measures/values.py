@@ -4,6 +4,7 @@ Shape letters: n rows, U units or channels, * any positions, M values of one uni
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -82,3 +83,8 @@ def leading(blocks: Sequence[Block], most: int) -> tuple[Block, ...]:
 def count_rows(blocks: Sequence[Block]) -> int:
     """Rows of all blocks together."""
     return sum(len(block.inputs) for block in blocks)
+
+
+def told_rows(blocks: Sequence[Block]) -> dict[str, Any]:
+    """What a reading says of its rows: how many, and how many of them at most passed at once."""
+    return {"rows": count_rows(blocks), "block_rows": max(len(one.inputs) for one in blocks)}

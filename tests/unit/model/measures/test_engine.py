@@ -10,12 +10,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from model.blocks import block_rows
 from model.data.builtin import build as build_dataset
 from model.data.dataset import describe
 from model.errors import DeviationZero
 from model.measures.catalogue import CATALOGUE
 from model.measures.engine import Engine, engine_of
 from model.measures.probe import MOST_ROWS, Moment, Probe, Reading
+from model.measures.rows import rows_of
 from model.measures.schedule import Scheduled
 from model.plan import Checked, Limits, check
 from model.spec import RunSpec
@@ -261,16 +263,70 @@ def test_a_run_of_one_step_is_seen_from_both_sides() -> None:
 
 
 def test_all_rows_are_looked_at_first_and_last_and_two_thousand_between() -> None:
-    state, step = Diary(), StepDiary()
-    run = probed_run(scheduled(state, every=8), scheduled(step, every=8, kind="s"), dataset="many")
-    counted = [one.data["rows"] for one in found(run) if one.kind == "own"]
+    state = Diary()
+    run = probed_run(scheduled(state, every=8), dataset="many")
+    counted = [one.data["rows"] for one in found(run)]
     every = len(run.arrays.train)
     assert counted == [every, MOST_ROWS, MOST_ROWS, every]
     assert every > MOST_ROWS
-    pairs = [sum(len(block.inputs) for block in before.rows) for before, _ in step.pairs]
-    assert pairs == counted
     between = [at.rows for at in state.moments[1:3]]
     assert all(torch.equal(a.inputs, b.inputs) for a, b in zip(*between, strict=True))
+
+
+def test_a_step_is_compared_on_the_same_blocks_of_rows_at_the_ends_and_between() -> None:
+    """Blocks of other rows would be normalized by other statistics: a step that nobody made."""
+    diary = StepDiary()
+    list(probed_run(scheduled(diary, every=8), dataset="many", norm="batch").run())
+    first, *others = [moment.rows for pair in diary.pairs for moment in pair]
+    assert sum(len(block.inputs) for block in first) == MOST_ROWS
+    assert len(others) == 7
+    for rows in others:
+        assert all(torch.equal(a.inputs, b.inputs) for a, b in zip(first, rows, strict=True))
+
+
+def test_an_input_shift_is_of_two_thousand_rows_at_every_step_of_a_run() -> None:
+    asked = [{"kind": "input_shift", "every": 8}]
+    taken = found(measured_run(dataset="many", norm="batch", measures=asked))
+    assert [one.step for one in taken] == [0, 8, 16, 19]
+    assert [(one.data["rows"], one.data["block_rows"]) for one in taken] == [(2_000, 1_000)] * 4
+
+
+def test_no_measure_but_those_that_are_said_to_look_at_all_rows_is_shown_them() -> None:
+    state = Diary()
+    few = Scheduled("own", state, 20, every=8, all_rows=False)
+    assert [one.data["rows"] for one in found(probed_run(few, dataset="many"))] == [MOST_ROWS] * 4
+    assert {kind for kind, one in CATALOGUE.items() if one.all_rows} == {
+        "saturation",
+        "percentiles",
+        "moments",
+    }
+
+
+@pytest.mark.parametrize("batch_size", [24, 300, 1_500])
+def test_blocks_are_about_as_large_as_a_training_batch_where_evaluation_takes_fewer_rows(
+    batch_size: int,
+) -> None:
+    """Of 72,004 numbers in a row's activations 233 rows are 64 MiB in float32."""
+    network = {"kind": "mlp", "hidden": [24_000]}
+    checked, arrays = checked_of(
+        dataset="many", network=network, norm="batch", batch_size=batch_size
+    )
+    fixed = rows_of(checked, arrays.train).fixed
+    most = max(233, batch_size)
+    assert block_rows(checked.plan, 4) == 233
+    assert [len(block.inputs) for block in fixed] == pytest.approx(
+        [MOST_ROWS / len(fixed)] * len(fixed), abs=1
+    )
+    assert len(fixed) == -(-MOST_ROWS // most)
+
+
+@pytest.mark.parametrize("kind", ["saturation", "percentiles", "moments", "input_shift"])
+def test_a_reading_says_how_many_rows_passed_at_once(kind: str) -> None:
+    asked = [{"kind": kind, "every": 8}]
+    taken = found(measured_run(dataset="many", norm="batch", measures=asked))
+    told = [(one.data["rows"], one.data["block_rows"]) for one in taken]
+    ends = (2_000, 1_000) if kind == "input_shift" else (2_340, 780)
+    assert told == [ends, (2_000, 1_000), (2_000, 1_000), ends]
 
 
 def test_the_rows_are_training_rows_each_once_and_no_block_is_a_single_row() -> None:

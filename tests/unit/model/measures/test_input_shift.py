@@ -220,12 +220,6 @@ def test_a_probe_compares_the_rows_before_and_after_a_real_step(make_moment):
     assert read.data["rows"] == 40
 
 
-def test_at_most_2000_rows_are_compared(make_moment):
-    at, setting = make_moment(MLP, 2500)
-
-    assert probe(ASKED, setting).compare(at, at).data["rows"] == 2000
-
-
 def test_a_probe_costs_two_passes_of_the_rows(make_checked):
     assert passes(ASKED, make_checked(MLP, rows=100_000)) == 4000
     few = make_checked(MLP, rows=100)

@@ -116,6 +116,17 @@ def test_all_rows_at_both_ends_are_counted(checked):
     assert many.row_passes == 2 * 30_000 + beside
 
 
+@pytest.mark.parametrize("kind", [one for one in CATALOGUE if one != "relative_loss"])
+def test_only_measures_that_look_at_all_rows_cost_more_at_the_ends(checked, kind):
+    asked = {"kind": kind, "every": 10**6}
+    split = {"test": 0.0, "calibration": 0.0}
+    run = checked(rows=30_000, split=split, measures=[asked])
+    passes = passes_of(run.spec.measures[0], run)
+    times = 15 if kind in ("saturation", "percentiles", "moments") else 1
+    beside = 6 * 3 * 32
+    assert planned(run)[0].row_passes == 2 * (times * passes + beside)
+
+
 def test_a_measure_at_its_own_steps_costs_them_and_no_more(checked):
     asked = {"kind": "relative_loss", "at": [1, 4, 4]}
     run = checked(measures=[asked])
