@@ -253,7 +253,7 @@ def _known(one: LayerSaturation, shares: Tensor) -> Tensor:
 
 
 def _json(n: int, one: LayerSaturation, change: LossChange, layers: int) -> dict[str, Any]:
-    has_source = change.source is not None
+    has_source, known = change.source is not None, one.unknown == 0
     lists = (
         {"share": one.share, "loss_change": change.change} if has_source else {"share": one.share}
     )
@@ -264,18 +264,24 @@ def _json(n: int, one: LayerSaturation, change: LossChange, layers: int) -> dict
         "weights": change.source,
         "values": one.values,
         "saturated": number(one.saturated),
-        "flat_units": int(one.flat_units.sum()),
-        "one_sided_units": int(one.one_sided_units.sum()),
-        "dead_units": int(change.dead.sum()) if has_source else None,
+        "flat_units": _counted(one.flat_units, known),
+        "one_sided_units": _counted(one.one_sided_units, known),
+        "dead_units": _counted(change.dead, ~change.change.isnan()) if has_source else None,
         "rule": _rule_json(one.inactive_share),
     }
     return told | unit_lists(lists, layers, LISTED)
 
 
+def _counted(units: Tensor, known: Tensor) -> int | None:
+    """How many units are so; None where of one of them it cannot be said, as shares are NaN."""
+    return int(units.sum()) if bool(known.all()) else None
+
+
 def _rule_json(inactive: float | None) -> dict[str, Any] | None:
     if inactive is None:
         return None
-    return {"inactive_share": number(inactive), "fires": inactive > RULE_LAYER}
+    share = number(inactive)
+    return {"inactive_share": share, "fires": None if share is None else inactive > RULE_LAYER}
 
 
 def _map_json(one: LayerSaturation, most: int) -> dict[str, Any]:

@@ -179,6 +179,17 @@ def test_a_probe_tells_saturated_flat_dead_and_inactive_apart(make_moment):
     assert read.data["screened_rows"] == 256
 
 
+def test_a_probe_counts_no_units_of_which_one_cannot_be_said(make_moment):
+    """The first unit is NaN, and with it the second layer and the loss."""
+    at, setting = make_moment(RELUS, 300)
+    with torch.no_grad():
+        at.network[0].bias[0] = math.nan
+
+    for told in probe(ASKED, setting).look(at).data["layers"]:
+        assert told["flat_units"] is told["one_sided_units"] is told["dead_units"] is None
+        assert told["rule"] == {"inactive_share": None, "fires": None}
+
+
 def test_the_map_is_kept_at_the_start_and_the_end_alone(make_moment):
     at, setting = make_moment(RELUS, 300)
     measure = probe(ASKED, setting)
