@@ -18,6 +18,7 @@ from core.workers import Worker
 from model.errors import SpecRefused
 from model.lab.cost import run_seconds
 from model.spec import RunSpec, plain_text
+from model.spec.run import MAX_LABELS
 
 MOST_CPU_SECONDS = 3600.0  # that a published setting may take unless it is forced
 MAX_TEXT = 200  # characters of a run's name or label
@@ -125,9 +126,17 @@ def _new(checked: Checked) -> NewExperiment:
 
 
 def _named(planned: Wanted, spec: RunSpec, arm: str, seed: int) -> RunSpec:
-    """The spec of a run that says what it is a part of."""
+    """The spec of a run that says what it is a part of.
+
+    Raises:
+        SpecRefused: it has as many labels as a run may have, and none of them gives way.
+    """
+    labels = spec.labels | {"arm": arm[:MAX_TEXT]}
+    if len(labels) > MAX_LABELS:
+        message = f"the experiment adds the label arm, so that {MAX_LABELS - 1} others are allowed"
+        raise SpecRefused("labels", message)
     name = plain_text(f"{planned.experiment.kind}: {arm}, seed {seed}")[:MAX_TEXT]
-    return spec.model_copy(update={"name": name, "labels": spec.labels | {"arm": arm[:MAX_TEXT]}})
+    return spec.model_copy(update={"name": name, "labels": labels})
 
 
 def _wall(seconds: list[float], alive: list[Worker]) -> float:

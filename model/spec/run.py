@@ -14,6 +14,7 @@ from model.spec.parts import MAX_SEED, Fraction, Label, LabelKey, Part, at_most,
 from model.spec.training import Constant, Init, Loss, Optimizer, Schedule, Sgd, Span
 
 MAX_MEASURES = 16
+MAX_LABELS = 32
 Sampling = Literal["permutation", "class_sorted", "with_replacement"]
 DATASET_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
 
@@ -125,13 +126,15 @@ class RunSpec(Part):
         WithJsonSchema(
             {
                 "type": "object",
-                "maxProperties": 32,
+                "maxProperties": MAX_LABELS,
                 "propertyNames": {"pattern": "^[A-Za-z0-9_.-]{1,63}$"},
                 "additionalProperties": {"type": "string", "maxLength": 200},
             }
         ),
-        at_most(32),
-    ] = Field({}, max_length=32, description="Free pairs to filter by; not part of the hash.")
+        at_most(MAX_LABELS),
+    ] = Field(
+        {}, max_length=MAX_LABELS, description="Free pairs to filter by; not part of the hash."
+    )
 
     @property
     def hash(self) -> str:

@@ -20,6 +20,7 @@ from tests.conftest import wait_until
 
 BASE: dict[str, Any] = {"dataset": "digits", "network": {"kind": "mlp", "hidden": [5]}}
 PAIR: dict[str, Any] = {"kind": "pair", "params": {"base": BASE}, "seeds": [0, 1]}
+LABELS = {f"label-{i}": "text" for i in range(32)}  # as many as a run may have
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
@@ -151,6 +152,7 @@ def test_a_request_that_is_not_valid_is_refused_by_its_field(
         ),
         ({"base": BASE | {"batch_size": 10**6}}, "params.base.batch_size"),
         ({"base": BASE | {"dataset": "nothing"}}, "params.base.dataset"),
+        ({"base": BASE | {"labels": LABELS}}, "params.base.labels"),
         ({"base": BASE, "arms": {"a": "none", "b": "nothing"}}, "params.arms.b.kind"),
         ({"base": BASE, "arms": {"a": "batch", "b": {"kind": "batch"}}}, "params.arms.b"),
         ({"base": BASE, "factor": "optimizer.lr", "arms": {"a": 1, "b": -1}}, "params.arms.b"),
@@ -163,6 +165,13 @@ def test_a_planned_run_that_cannot_work_is_refused_by_the_param_it_comes_from(
 ) -> None:
     status, _, paths = refusal(client, params=params)
     assert (status, paths) == (422, [path])
+
+
+def test_the_label_of_the_arm_may_be_among_as_many_as_there_may_be(client: httpx.Client) -> None:
+    labels = dict(list(LABELS.items())[1:]) | {"arm": "mine"}
+    made = post(client, params={"base": BASE | {"labels": labels}}).json()
+    run = client.get(f"/v1/runs/{made['runs'][0]['id']}").json()
+    assert run["labels"] == labels | {"arm": "none"}
 
 
 def test_the_refusal_of_a_run_names_its_arm(client: httpx.Client) -> None:
