@@ -1,7 +1,7 @@
 """Large batches at a high rate that falls: one run for every momentum of the running averages."""
 
 from collections.abc import Sequence
-from math import ceil, log
+from math import ceil, log, log1p
 from typing import Annotated, Literal
 
 from pydantic import Field, Strict
@@ -14,6 +14,7 @@ from model.spec import RunSpec
 from model.spec.parts import Count, Units, at_most
 
 OLD_SHARE = 0.01  # of the first values 0 and 1 in the running ones, above which they still count
+LEAST_MOMENTUM = 1e-9  # the first values keep their weight over the longest run that may be
 DROP = 0.1  # factor on the rate
 MOST_CHECKPOINTS = 200  # of one run: the report looks at each twice
 
@@ -29,7 +30,7 @@ class EmaParams(Params):
         (100, 100, 100), min_length=1, max_length=16, description="Units of each hidden layer."
     )
     momenta: Annotated[
-        tuple[Annotated[float, Field(gt=0, lt=1)], ...],
+        tuple[Annotated[float, Field(ge=LEAST_MOMENTUM, lt=1)], ...],
         *several(4, descending),
     ] = Field(
         (0.1, 0.01),
@@ -56,7 +57,7 @@ class EmaParams(Params):
 
         At most half of the phase, so that there is something to judge by.
         """
-        needed = ceil(log(OLD_SHARE) / log(1 - self.momenta[0]))
+        needed = ceil(log(OLD_SHARE) / log1p(-self.momenta[0]))
         return min(needed, self.high_steps // 2)
 
 

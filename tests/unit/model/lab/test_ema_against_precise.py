@@ -75,6 +75,13 @@ def test_checkpoints_count_once_the_first_values_are_forgotten() -> None:
     settled = asked(EXPERIMENT).settled
     assert 0.9**settled <= 0.01 < 0.9 ** (settled - 1)
     assert asked(EXPERIMENT, momenta=[0.001]).settled == 100  # half of the phase
+    assert asked(EXPERIMENT, momenta=[1e-9]).settled == 100
+    assert asked(EXPERIMENT, momenta=[1e-9], high_steps=10**9).settled == 5 * 10**8
+
+
+def test_a_momentum_that_never_moves_a_running_value_is_refused() -> None:
+    with pytest.raises(ValidationError, match="greater than or equal to"):
+        asked(EXPERIMENT, momenta=[1e-17])
 
 
 def test_a_phase_is_the_checkpoints_between_its_steps() -> None:
