@@ -30,7 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from model.measures.behind import behind
-from model.measures.incoming import Incoming, Units, slopes_of, units_of, weight_of
+from model.measures.incoming import Incoming, Units, slopes_of, weight_of
 from model.measures.probe import Block
 from model.measures.untouched import Again, untouched
 from model.measures.values import evenly
@@ -82,14 +82,13 @@ def steepest_changes_of(
         One for each activation layer, in network order; without units where no layer has a row
         of weights for each of them.
     """
-    with untouched(network, again) as same_noise:
-        every = units_of(network, blocks[0])
-        slopes = slopes_of(network, _weights(every), blocks, loss, same_noise)
+    with untouched(network, again) as begin:
+        slopes = slopes_of(network, blocks, loss, begin)
     return tuple(
         _change(one, range(one.count), _share(_steepest(one.incoming, slopes.rows), slopes.loss))
         if one.incoming
         else _unknown(one)
-        for one in every
+        for one in slopes.units
     )
 
 
@@ -113,12 +112,11 @@ def loss_changes_of(
     Returns:
         As `steepest_changes_of`.
     """
-    with untouched(network, again) as same_noise:
-        every = units_of(network, blocks[0])
-        slopes = slopes_of(network, _weights(every), blocks, loss, same_noise)
-        asking = _Asking(network, blocks, loss, same_noise)
+    with untouched(network, again) as begin:
+        slopes = slopes_of(network, blocks, loss, begin)
+        asking = _Asking(network, blocks, loss, begin)
         found = []
-        for one in every:
+        for one in slopes.units:
             units = evenly(one.count, most_units)
             if one.incoming is None:
                 found.append(_unknown(one))
@@ -126,10 +124,6 @@ def loss_changes_of(
             moves = _moves(one.incoming, slopes.rows[one.incoming.source.name])[:, units]
             found.append(_change(one, units, asking.largest(one.incoming, units, moves)))
     return tuple(found)
-
-
-def _weights(every: Sequence[Units]) -> list[Incoming]:
-    return [one.incoming for one in every if one.incoming]
 
 
 def _steepest(incoming: Incoming, slopes: dict[str, Tensor]) -> Tensor:

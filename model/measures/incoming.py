@@ -53,20 +53,6 @@ def as_rows(tensors: Sequence[Tensor]) -> Tensor:
     return torch.cat([one.detach().double().reshape(len(one), -1) for one in tensors], 1)
 
 
-@torch.no_grad()
-def units_of(network: nn.Module, block: Block) -> tuple[Units, ...]:
-    """The units of every activation layer, in network order; the block passes once."""
-    sites = activation_sites(network)
-    shapes: dict[str, torch.Size] = {}
-
-    def note(site: Site, x: Tensor, _: Tensor) -> None:
-        shapes[site.name] = x.shape
-
-    with watched(sites, note):
-        network(block.inputs)
-    return tuple(_units(network, site, shapes[site.name]) for site in sites)
-
-
 def _units(network: nn.Module, site: Site, shape: torch.Size) -> Units:
     """A linear layer acts on the last axis, which is that of the units of flat rows alone."""
     source = source_of(network, site)
@@ -84,32 +70,44 @@ class Slopes:
     Both are a multiple of the mean loss's, and of one and the same.
     """
 
+    units: tuple[Units, ...]  # of every activation layer, in network order
     loss: float
     rows: dict[str, Tensor]  # by source, (U, W) float64, as `Incoming.rows` has the weights
 
 
-def slopes_of(
-    network: nn.Module,
-    every: Sequence[Incoming],
-    blocks: Sequence[Block],
-    loss: LossKind,
-    again: Begin,
-) -> Slopes:
-    """One gradient over all rows, block by block."""
-    tensors = {one.source.name: list(one.tensors.values()) for one in every}
-    leaves = [one for several in tensors.values() for one in several]
-    sums = [torch.zeros_like(leaf, dtype=torch.float64) for leaf in leaves]
-    total = 0.0
-    for block in again.each(blocks) if leaves else ():
-        with torch.enable_grad():
+def slopes_of(network: nn.Module, blocks: Sequence[Block], loss: LossKind, again: Begin) -> Slopes:
+    """One gradient over all rows, block by block: each passes once, forward and backward.
+
+    Args:
+        blocks: at least one; which layer has a row of weights for each unit is seen in its pass.
+    """
+    sites, shapes = activation_sites(network), dict[str, torch.Size]()
+
+    def note(site: Site, x: Tensor, _: Tensor) -> None:
+        shapes[site.name] = x.shape
+
+    total, sums, units = 0.0, dict[str, Tensor](), tuple[Units, ...]()
+    for block in again.each(blocks):
+        with torch.enable_grad(), watched(sites, note):
             value = wide_loss(loss, network(block.inputs), block.targets)
-            found = torch.autograd.grad(value, leaves)
+        units = tuple(_units(network, site, shapes[site.name]) for site in sites)
         weight = weight_of(loss, block)
         total += weight * float(value.detach())
-        sums = [one + weight * new for one, new in zip(sums, found, strict=True)]
-    left = iter(sums)
-    rows = {name: as_rows([next(left) for _ in several]) for name, several in tensors.items()}
-    return Slopes(total, rows)
+        for name, rows in _gradients(value, units).items():
+            sums[name] = sums.get(name, 0) + weight * rows
+    return Slopes(units, total, sums)
+
+
+def _gradients(value: Tensor, units: Sequence[Units]) -> dict[str, Tensor]:
+    """The gradient of a loss by the incoming weights, by source, (U, W) float64."""
+    tensors = {
+        one.incoming.source.name: list(one.incoming.tensors.values())
+        for one in units
+        if one.incoming is not None
+    }
+    leaves = [one for several in tensors.values() for one in several]
+    found = iter(torch.autograd.grad(value, leaves) if leaves else ())
+    return {name: as_rows([next(found) for _ in several]) for name, several in tensors.items()}
 
 
 def wide_loss(loss: LossKind, outputs: Tensor, targets: Tensor) -> Tensor:
