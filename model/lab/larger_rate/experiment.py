@@ -12,6 +12,7 @@ from model.lab.experiment import Experiment
 from model.lab.larger_rate import figures
 from model.lab.larger_rate.beginnings import Beginning, look_at, of_norm
 from model.lab.larger_rate.crossings import ratio, rows
+from model.lab.larger_rate.noise import noise
 from model.lab.larger_rate.plan import (
     NORMS,
     LargerRateParams,
@@ -153,7 +154,7 @@ def _tables(
         results,
         {arm: (arm, ACCURACY) for arm in arms},
     )
-    return longest, accuracies, _beginnings(beginnings)
+    return longest, accuracies, _beginnings(beginnings), noise(params, results)
 
 
 def _beginnings(beginnings: Sequence[Beginning]) -> Table:

@@ -15,10 +15,12 @@ from model.lab.factors import differing
 from model.lab.larger_rate.beginnings import look_at
 from model.lab.larger_rate.crossings import GONE, chosen, look, outcome, ratio
 from model.lab.larger_rate.experiment import EXPERIMENT, LONGEST, report
-from model.lab.larger_rate.plan import deep_arm, plan, trained_arm
+from model.lab.larger_rate.noise import BATCHES
+from model.lab.larger_rate.plan import NORMS, deep_arm, plan, trained_arm
 from model.lab.report import Report
 from model.lab.results import Measured, Results, RunResult
 from model.measures.objective import parameters_of
+from model.measures.rows import rows_of
 from model.networks.residual import Residual
 from tests.laboratory import asked, results_of
 
@@ -108,7 +110,7 @@ def test_params_that_cannot_work_are_refused(wrong: dict[str, Any]) -> None:
 
 def test_a_report_has_every_arm_and_seed(reported: Report) -> None:
     assert [one.seed for one in reported.effect.seeds] == [0, 1]
-    assert [len(table.rows) for table in reported.tables] == [6, 4, 4]
+    assert [len(table.rows) for table in reported.tables] == [6, 4, 4, 4]
     assert [one.name for one in reported.figures] == [
         "relative-loss",
         "accuracy",
@@ -176,6 +178,36 @@ def test_what_depth_does_before_the_first_step_is_what_torch_says(
 def _order(start: Any) -> torch.Generator:
     generator: torch.Generator = start.training.order.generator
     return generator
+
+
+def test_the_noise_of_a_step_is_that_of_mini_batches_and_beside_its_bound(
+    params: Any, results: Results, reported: Report
+) -> None:
+    table = reported.tables[3]
+    rows = {(row[0], row[1]): row[2:] for row in table.rows}
+    drawn = torch.Generator().manual_seed(0)
+    batches = [torch.randperm(512, generator=drawn)[:128] for _ in range(BATCHES)]
+    for norm in NORMS:
+        start = results.start(_run(results, trained_arm(norm, 0.1)))
+        index = rows_of(start.checked, start.arrays.train).order[:512]
+        x, y = start.arrays.train.inputs[index].double(), start.arrays.train.targets[index]
+        network = start.network.double()
+
+        def slope(chosen: Any, network: Any = network, x: Any = x, y: Any = y) -> torch.Tensor:
+            loss = functional.cross_entropy(network(x[chosen]), y[chosen])
+            found = torch.autograd.grad(loss, list(network.parameters()))
+            return torch.cat([one.flatten() for one in found])
+
+        wanted = torch.stack([slope(one) for one in batches]).var(0).sum().item()
+        small, large, *bounds = rows[norm, 0]
+        assert (small, large) == (pytest.approx(wanted * 1e-6), pytest.approx(wanted * 1e-2))
+        if norm == "batch":
+            assert bounds == [None, None, None]
+            continue
+        constant = torch.stack([slope([n]) for n in range(512)]).var(0, correction=0).sum().item()
+        assert bounds[:2] == pytest.approx([1e-6 * constant / 128, 1e-2 * constant / 128])
+        assert bounds[2] == pytest.approx(wanted / (constant / 128))
+        assert bounds[2] == pytest.approx((512 - 128) / 511, rel=0.3)
 
 
 def made(results: Results, told: dict[str, list[Any]]) -> Results:
