@@ -13,10 +13,10 @@ RULE_UNIT = 0.01  # share of its values on which an inactive unit is active, at 
 RULE_LAYER = 0.5  # share of inactive units above which the rule reports a layer
 
 
-def is_flat(activation: nn.Module, x: Tensor, y: Tensor, tanh: float = TANH) -> Tensor:
+def is_flat(activation: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     """Which values lie on a flat region of the activation, bool; NaN lies on none.
 
-        tanh                              |y| > tanh
+        tanh                              |y| > 0.99
         sigmoid                           y < 0.01 or y > 0.99
         relu                              y = 0
         gelu, silu, elu, leaky_relu       |dy/dx| < 0.01
@@ -30,7 +30,7 @@ def is_flat(activation: nn.Module, x: Tensor, y: Tensor, tanh: float = TANH) -> 
     """
     match activation:
         case nn.Tanh():
-            return y.abs() > tanh
+            return y.abs() > TANH
         case nn.Sigmoid():
             return (y < SIGMOID) | (y > 1 - SIGMOID)
         case nn.ReLU():

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from model import spec
 from model.measures.dead import DEAD, SCREENED_ROWS, LossChange, steepest_changes_of
-from model.measures.flat import RULE_LAYER, RULE_UNIT, TANH, is_active, is_flat
+from model.measures.flat import RULE_LAYER, RULE_UNIT, is_active, is_flat
 from model.measures.numbers import layer_points, number, unit_lists
 from model.measures.probe import MOST_ROWS, Block, Moment, Reading, Setting
 from model.measures.sites import Site, activation_sites, watched
@@ -98,7 +98,6 @@ def saturation_of(
     network: nn.Module,
     blocks: Sequence[Block],
     *,
-    tanh: float = TANH,
     with_map: bool = False,
     again: Again | None = None,
 ) -> Saturation:
@@ -108,7 +107,6 @@ def saturation_of(
 
     Args:
         blocks: rows, each block passing at once; nothing is kept of a block but counts.
-        tanh: |output| above which tanh is flat; makemore's diagnostics also use 0.97.
         with_map: also keep the map of units and rows, which holds a number for each of both.
         again: puts the generators back before the rows pass.
     """
@@ -116,7 +114,7 @@ def saturation_of(
     counts: dict[str, list[_Counted]] = {site.name: [] for site in sites}
 
     def note(site: Site, x: Tensor, y: Tensor) -> None:
-        counts[site.name].append(_count(site.module, x, y, tanh, with_map))
+        counts[site.name].append(_count(site.module, x, y, with_map))
 
     with untouched(network, again) as begin, torch.no_grad(), watched(sites, note):
         for block in begin.each(blocks):
@@ -202,8 +200,8 @@ class _Counted:
     map: Tensor | None  # (n, U)
 
 
-def _count(activation: nn.Module, x: Tensor, y: Tensor, tanh: float, with_map: bool) -> _Counted:
-    flat, active = is_flat(activation, x, y, tanh), is_active(activation, x, y)
+def _count(activation: nn.Module, x: Tensor, y: Tensor, with_map: bool) -> _Counted:
+    flat, active = is_flat(activation, x, y), is_active(activation, x, y)
     high = _per_unit(flat & (x > 0))
     return _Counted(
         y.numel() // y.shape[1],
