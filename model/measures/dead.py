@@ -97,16 +97,15 @@ def loss_changes_of(
     blocks: Sequence[Block],
     loss: LossKind,
     *,
-    most_units: int = MOST_UNITS,
     again: Again | None = None,
 ) -> tuple[LossChange, ...]:
     """The true change of the loss: the largest of four moves of each unit's weights by 1 %.
 
-    Each unit takes four passes through what follows it. The network is run in the mode in which
-    it is, and left as it is. A unit whose weights are all 0 has no move of 1 %: NaN.
+    Each unit takes four passes through what follows it; of a layer of more than 256 units so many
+    are moved, evenly spread. The network is run in the mode in which it is, and left as it is. A
+    unit whose weights are all 0 has no move of 1 %: NaN.
 
     Args:
-        most_units: of a layer; of more, so many are taken, evenly spread.
         again: puts the generators back before a pass.
 
     Returns:
@@ -117,7 +116,7 @@ def loss_changes_of(
         asking = _Asking(network, blocks, loss, begin)
         found = []
         for one in slopes.units:
-            units = evenly(one.count, most_units)
+            units = evenly(one.count, MOST_UNITS)
             if one.incoming is None:
                 found.append(_unknown(one))
                 continue
