@@ -12,7 +12,7 @@ import torch
 
 from model.checkpoint import About, write
 from model.data.builtin import build as build_dataset
-from model.data.dataset import Dataset, load, save
+from model.data.dataset import Dataset, describe, load, save
 from model.data.options import ReadOptions
 from model.data.readers import read
 from model.lab.experiment import Experiment, PlannedRun
@@ -70,6 +70,25 @@ def dataset_folder(name: str, folder: Path) -> Path:
         path.mkdir(parents=True, exist_ok=True)
         save(mnist() if name == "mnist" else build_dataset(name), path)
     return path
+
+
+def one_test_row(name: str, folder: Path) -> str:
+    """Write a built-in dataset of classes with a test split of its own, which is its last row.
+
+    Returns:
+        The name of what was written.
+    """
+    whole = build_dataset(name)
+    mine = describe(
+        whole.inputs,
+        whole.targets,
+        whole.facts.classes,
+        images=whole.facts.images,
+        train_rows=whole.facts.rows - 1,
+    )
+    (folder / "one-test-row").mkdir()
+    save(mine, folder / "one-test-row")
+    return "one-test-row"
 
 
 def mnist() -> Dataset:

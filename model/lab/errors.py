@@ -21,6 +21,8 @@ from model.training.evaluate import count_correct
 
 #: The loss of every spec: numbers instead of classes are then refused before anything is trained.
 CLASSES = {"kind": "cross_entropy"}
+#: Why a part of a single row has no error by the statistics of its groups.
+ONE_ROW = "one row has no batch statistics"
 MOST_POPULATION_ROWS = 4_000  # Wu and Johnson 2021, section 3: 1,000 to 10,000 are enough
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from model.batches import lay_out
 from model.checkpoint import Loaded
 from model.lab.compare import Of, Outcome
-from model.lab.errors import held_out, in_eval, in_training
+from model.lab.errors import ONE_ROW, held_out, in_eval, in_training
 from model.lab.results import Results, RunResult, Start
 from model.spec import RunSpec
 from model.training.arrays import Part
@@ -24,7 +24,7 @@ class Modes:
     """Accuracy of one run, in percent."""
 
     eval_test: float
-    training_test: float
+    training_test: float | None  # None: there is one test row
     eval_train: float
     training_train: float
 
@@ -32,11 +32,6 @@ class Modes:
     def gap_train(self) -> float:
         """By how much training mode seems better, on the rows that were trained on."""
         return self.training_train - self.eval_train
-
-    @property
-    def gap_test(self) -> float:
-        """The same on test rows."""
-        return self.training_test - self.eval_test
 
 
 AllModes = dict[tuple[str, int], Modes]  # by arm and seed
@@ -74,7 +69,8 @@ def of_modes(found: AllModes, name: str) -> Of:
         modes = found.get((run.arm, run.seed))
         if modes is None:
             return Outcome(None, f"{run.arm} has no checkpoint")
-        return Outcome(getattr(modes, name))
+        value = getattr(modes, name)
+        return Outcome(value, f"{run.arm}: {ONE_ROW}" if value is None else "")
 
     return of
 
@@ -94,8 +90,18 @@ def composed(part: Part, spec: RunSpec) -> list[Tensor]:
 
 
 def _modes(start: Start, loaded: Loaded) -> Modes:
-    found = []
-    for part in (held_out(start), start.arrays.train):
-        found.append(100 - in_eval(loaded.network, part, loaded.block_rows))
-        found.append(100 - in_training(loaded.network, part, composed(part, loaded.spec)))
-    return Modes(*found)
+    test, train = held_out(start), start.arrays.train
+    return Modes(
+        eval_test=_in_eval(loaded, test),
+        training_test=_in_training(loaded, test) if len(test) > 1 else None,
+        eval_train=_in_eval(loaded, train),
+        training_train=_in_training(loaded, train),
+    )
+
+
+def _in_eval(loaded: Loaded, part: Part) -> float:
+    return 100 - in_eval(loaded.network, part, loaded.block_rows)
+
+
+def _in_training(loaded: Loaded, part: Part) -> float:
+    return 100 - in_training(loaded.network, part, composed(part, loaded.spec))

@@ -6,7 +6,7 @@ import torch
 
 from model.checkpoint import Loaded
 from model.lab.compare import Of, Outcome
-from model.lab.errors import held_out, in_eval, in_groups, recomputed
+from model.lab.errors import ONE_ROW, held_out, in_eval, in_groups, recomputed
 from model.lab.results import Results, RunResult, Start
 from model.statistics.chunks import chunks
 from model.training.arrays import Part
@@ -22,7 +22,7 @@ class Errors:
 
     running: float
     precise: float
-    groups: float
+    groups: float | None  # None: there is one test row
     training: float
 
 
@@ -62,7 +62,8 @@ def of_error(found: AllErrors, name: str) -> Of:
         errors = found.get((run.arm, run.seed))
         if errors is None:
             return Outcome(None, f"{run.arm} has no checkpoint")
-        return Outcome(getattr(errors, name))
+        value = getattr(errors, name)
+        return Outcome(value, f"{run.arm}: {ONE_ROW}" if value is None else "")
 
     return of
 
@@ -70,10 +71,11 @@ def of_error(found: AllErrors, name: str) -> Of:
 def _errors(start: Start, loaded: Loaded, size: int) -> Errors:
     test, train = (_some(part, start) for part in (held_out(start), start.arrays.train))
     network, block = loaded.network, loaded.block_rows
+    grouped = chunks(torch.arange(len(test)), size)
     return Errors(
         running=in_eval(network, test, block),
         precise=in_eval(recomputed(loaded, start), test, block),
-        groups=in_groups(network, test, chunks(torch.arange(len(test)), size)),
+        groups=in_groups(network, test, grouped) if len(test) > 1 else None,
         training=in_groups(network, train, chunks(torch.arange(len(train)), size)),
     )
 

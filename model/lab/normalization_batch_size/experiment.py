@@ -8,6 +8,7 @@ from model.figures.charts import Curve, Curves, Figure, Role
 from model.lab import factors
 from model.lab.arms import by_seed, ended_early, sentence
 from model.lab.compare import Of, Outcome, paired
+from model.lab.errors import ONE_ROW
 from model.lab.experiment import Experiment
 from model.lab.normalization_batch_size.errors_of_run import NAMES, AllErrors, look, of_error
 from model.lab.normalization_batch_size.plan import GroupParams, arm_name, plan
@@ -92,6 +93,8 @@ def _excess(errors: AllErrors) -> Of:
         found = errors.get((run.arm, run.seed))
         if found is None:
             return Outcome(None, f"{run.arm} has no network to ask")
+        if found.groups is None:
+            return Outcome(None, f"{run.arm}: {ONE_ROW}")
         return Outcome(found.precise - found.groups)
 
     return of

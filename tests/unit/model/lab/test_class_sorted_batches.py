@@ -11,7 +11,7 @@ from model.lab.class_sorted_batches.experiment import BATCH, EXPERIMENT, RENORM,
 from model.lab.class_sorted_batches.modes import Modes, composed, of_modes
 from model.lab.errors import held_out, in_eval
 from model.lab.results import Results
-from tests.laboratory import asked, report_of, results_of
+from tests.laboratory import asked, one_test_row, report_of, results_of
 
 SMALL = {"hidden": [20], "steps": 40}
 
@@ -107,6 +107,16 @@ def test_diverged_and_failed_runs_are_named(results: Results) -> None:
     told = " ".join(report.caveats)
     assert f"worst outcome: {BATCH}, seed 0" in told
     assert f"{RENORM}, seed 0" in told
+
+
+def test_one_test_row_has_no_accuracy_in_training_mode(tmp_path: Path) -> None:
+    params = SMALL | {"dataset": one_test_row("wine", tmp_path)}
+    report, _ = report_of(EXPERIMENT, tmp_path, (0, 1), **params)
+    tables = {table.name: table for table in report.tables}
+    assert all(row[1:] == (None, None, None) for row in tables["training-test"].rows)
+    assert f"seed 0: {BATCH}: one row has no batch statistics" in tables["training-test"].note
+    assert all(None not in row for row in tables["eval-test"].rows)
+    assert [figure.name for figure in report.figures] == ["modes", "accuracy"]
 
 
 def test_regression_is_refused_before_anything_is_trained(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Groups that are normalized together: the plan, the four errors, and the report."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from model.lab.errors import held_out
 from model.lab.normalization_batch_size.errors_of_run import Errors, look, of_error
 from model.lab.normalization_batch_size.experiment import EXPERIMENT, PUBLISHED
 from model.lab.results import Results
-from tests.laboratory import asked, results_of
+from tests.laboratory import asked, one_test_row, report_of, results_of
 
 SMALL: dict[str, Any] = {
     "network": {"kind": "mlp", "hidden": [20], "activation": "relu"},
@@ -120,6 +121,18 @@ def test_a_missing_reference_leaves_nothing_to_say(results: Results) -> None:
     )
     report = EXPERIMENT.report(asked(EXPERIMENT, **SMALL), Results(runs))
     assert (report.effect.n, report.effect.verdict) == (0, "inconclusive")
+
+
+def test_one_test_row_has_no_error_by_its_own_statistics(tmp_path: Path) -> None:
+    params = SMALL | {"dataset": one_test_row("wine", tmp_path)}
+    report, _ = report_of(EXPERIMENT, tmp_path, (0, 1), **params)
+    tables = {table.name: table for table in report.tables}
+    assert all(row[1:] == (None, None, None) for row in tables["groups"].rows)
+    assert "groups of 2: one row has no batch statistics" in tables["groups"].note
+    assert all(None not in row for row in tables["precise"].rows)
+    (excess,) = (one for one in report.others if "less those of groups" in one.declared.name)
+    assert excess.n == 0
+    assert [figure.name for figure in report.figures] == ["errors"]
 
 
 def test_no_run_at_all_is_a_report_without_figures() -> None:
