@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import ceil, inf
+from math import ceil, inf, isfinite
 from statistics import fmean
 
 import torch
@@ -96,13 +96,19 @@ def look(params: AdaptationParams, results: Results) -> AllLooks:
 
 
 def of_looks(found: AllLooks, number: Callable[[Looks], float]) -> Of:
-    """A number of every run; a network that diverged has nothing to adapt."""
+    """A number of every run; a network that diverged has nothing to adapt.
+
+    Nor is there a number of logits that are not finite, as of a network that nearly diverged.
+    """
 
     def of(run: RunResult) -> Outcome:
         if run.has_diverged:
             return Outcome(None, f"diverged at step {run.step:,}")
         looks = found.get(run.seed)
-        return Outcome(None, "no checkpoint") if looks is None else Outcome(number(looks))
+        if looks is None:
+            return Outcome(None, "no checkpoint")
+        value = number(looks)
+        return Outcome(value) if isfinite(value) else Outcome(None, "logits are not finite")
 
     return of
 

@@ -2,7 +2,8 @@
 
 import copy
 from dataclasses import replace
-from math import inf
+from math import inf, nan
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,14 +19,14 @@ from model.lab.test_time_adaptation import claims
 from model.lab.test_time_adaptation.chunked import adapted_logits
 from model.lab.test_time_adaptation.corruptions import SIZES, Shifts, gaussian_blur
 from model.lab.test_time_adaptation.experiment import EXPERIMENT
-from model.lab.test_time_adaptation.looks import Looks, OfShift, Scores, sizes_for
+from model.lab.test_time_adaptation.looks import Looks, OfShift, Scores, of_looks, sizes_for
 from model.networks.build import build
 from model.plan import plan as plan_of
 from model.spec import RunSpec
 from model.statistics.adapt import adapted
 from model.statistics.modes import batch_norms
 from model.training.arrays import Part
-from tests.laboratory import asked, results_of
+from tests.laboratory import asked, report_of, results_of
 
 SMALL: dict[str, Any] = {"hidden": [20], "steps": 60}
 
@@ -211,6 +212,25 @@ def test_a_run_that_diverged_or_failed_is_named_and_says_nothing(results: Result
     told = " ".join(report.caveats)
     assert "clean, seed 0" in told
     assert "clean, seed 1" in told
+
+
+def test_logits_that_are_not_finite_have_no_calibration_error(results: Results) -> None:
+    scores = Scores(60.0, nan, nan)
+    one = looks(60.0, 80.0, {})
+    wild = replace(one, shifts={("noise", 1): OfShift(scores, Scores(80.0, 0.1, 0.4), {})})
+    (run, _) = results.runs
+    accuracy = of_looks({0: wild}, claims.gain)(run)
+    assert (accuracy.value, accuracy.note) == (20.0, "")
+    calibration = of_looks({0: wild}, lambda one: claims.gain(one, "ece"))(run)
+    assert (calibration.value, calibration.note) == (None, "logits are not finite")
+
+
+def test_a_network_that_nearly_diverged_has_a_report(tmp_path: Path) -> None:
+    wild = {"lr": 1000.0, "hidden": [6, 6, 6, 6], "batch_size": 3, "steps": 300}
+    report, results = report_of(EXPERIMENT, tmp_path, (1,), **wild)
+    assert not results.runs[0].has_diverged
+    notes = [one.note for other in report.others for one in other.seeds]
+    assert "logits are not finite" in notes
 
 
 def test_rows_that_are_no_images_have_a_report_without_blur(
