@@ -79,16 +79,16 @@ def one_test_row(name: str, folder: Path) -> str:
         The name of what was written.
     """
     whole = build_dataset(name)
-    mine = describe(
-        whole.inputs,
-        whole.targets,
-        whole.facts.classes,
-        images=whole.facts.images,
-        train_rows=whole.facts.rows - 1,
-    )
-    (folder / "one-test-row").mkdir()
-    save(mine, folder / "one-test-row")
-    return "one-test-row"
+    facts = whole.facts
+    mine = describe(whole.inputs, whole.targets, facts.classes, train_rows=facts.rows - 1)
+    return written("one-test-row", mine, folder)
+
+
+def written(name: str, dataset: Dataset, folder: Path) -> str:
+    """Write a dataset of one's own to where `results_of` finds it by its name, and return that."""
+    (folder / name).mkdir()
+    save(dataset, folder / name)
+    return name
 
 
 def mnist() -> Dataset:

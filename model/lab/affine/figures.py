@@ -97,6 +97,8 @@ def _plane(results: Results, arm: Arm, run: RunResult) -> Map | None:
     if loaded is None:
         return None
     low, high = rows.min(0).values, rows.max(0).values
+    if not (high > low).all():
+        return None  # all rows are on a line
     centres = (torch.arange(CELLS, dtype=rows.dtype)[:, None] + 0.5) / CELLS
     x, y = (low + centres * (high - low)).T
     grid = torch.stack(torch.meshgrid(x, y.flip(0), indexing="xy"), 2)

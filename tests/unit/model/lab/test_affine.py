@@ -1,19 +1,23 @@
 """Gain and bias of batch norm: the plan, the identity that they make possible, and the report."""
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
 from torch import nn
 
+from model.data.builtin import build
+from model.data.dataset import describe
 from model.lab.affine.experiment import EXPERIMENT
 from model.lab.affine.identity import identity_of
 from model.lab.affine.plan import AffineParams
 from model.lab.affine.scores import TrainingRows
 from model.lab.report import Report
 from model.lab.results import Results, RunResult
-from tests.laboratory import asked, report_of
+from tests.laboratory import asked, report_of, written
 
 SMALL: dict[str, Any] = {
     "depths": [1],
@@ -48,6 +52,15 @@ def test_the_plan_has_every_network_and_those_without_norm_once() -> None:
     behind = specs["plain, 3 x tanh, norm behind"]
     assert behind.norm.model_dump()["placement"] == "after_activation"
     assert behind.network.model_dump()["hidden"] == (20, 20, 20)
+
+
+def test_rows_on_a_line_have_no_plane_to_draw(tmp_path: Path) -> None:
+    spirals = build("spirals")
+    flat = spirals.inputs * np.array([1, 0], spirals.inputs.dtype)
+    mine = describe(flat, spirals.targets, spirals.facts.classes)
+    params = SMALL | {"steps": 10, "dataset": written("line", mine, tmp_path)}
+    report, _ = report_of(EXPERIMENT, tmp_path, (0,), **params)
+    assert [one.name for one in report.figures] == ["accuracy", "training"]
 
 
 def test_a_network_twice_is_refused() -> None:
