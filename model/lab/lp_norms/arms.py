@@ -99,12 +99,13 @@ def plan(params: Params, seeds: Sequence[int]) -> tuple[PlannedRun, ...]:
     """Every norm in every setting, seed by seed.
 
     Raises:
-        SpecRefused: the published setting of mlp, which has none, or two equal rates.
+        SpecRefused: the published setting of mlp, which has none, or two rates of one name.
     """
     if params.scale == "paper" and params.network == "mlp":
         raise SpecRefused("scale", "there is no published setting of mlp; take deep_linear or all")
-    if params.lr == params.second_lr:
-        raise SpecRefused("second_lr", f"it is the same as lr, {params.lr:g}")
+    if len({setting.slug for setting in params.settings}) < len(params.settings):
+        message = f"it is the same as lr, {params.lr:g}: rates are told apart by six digits"
+        raise SpecRefused("second_lr", message)
     return tuple(
         PlannedRun(setting.arm(norm), seed, spec_of(**_fields(params, setting, norm, seed)))
         for seed in seeds

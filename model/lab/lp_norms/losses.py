@@ -56,8 +56,7 @@ def others(params: Params, results: Results) -> tuple[Effect, ...]:
 def loss_of(results: Results, setting: Setting) -> Of:
     """The last training loss; a run that diverged stands for the largest that any had."""
     runs = [run for norm in NORMS for run in results.of(setting.arm(norm))]
-    losses = [value for run in runs for value in known(run, "train_loss") if isfinite(value)]
-    return last("train_loss", max(losses, default=0.0))
+    return last("train_loss", max(_finite(runs), default=0.0))
 
 
 def tables(params: Params, results: Results) -> tuple[Table, ...]:
@@ -105,13 +104,17 @@ def _levels(setting: Setting, results: Results) -> dict[str, float]:
     return {f"{percent(share)} of the first loss without norm": share * first for share in SHARES}
 
 
+def _finite(runs: Sequence[RunResult]) -> list[float]:
+    return [value for run in runs for value in known(run, "train_loss") if isfinite(value)]
+
+
 def _any_run(setting: Setting, results: Results) -> RunResult:
     return next(run for norm in NORMS for run in results.of(setting.arm(norm)))
 
 
 def _steps(setting: Setting, results: Results) -> Table:
     runs = [run for norm in NORMS for run in results.of(setting.arm(norm))]
-    least = min((value for run in runs for value in known(run, "train_loss")), default=0.0)
+    least = min(_finite(runs), default=0.0)
     levels = _levels(setting, results)
     reached = {name: level for name, level in levels.items() if level >= least > 0}
     shown = dict(list(reached.items())[-MOST_LEVELS:])

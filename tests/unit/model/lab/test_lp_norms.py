@@ -71,6 +71,33 @@ def test_two_equal_rates_are_refused() -> None:
     assert refused.value.path == "second_lr"
 
 
+def test_two_rates_of_one_name_are_refused() -> None:
+    with pytest.raises(SpecRefused, match="the same as lr, 1e-07") as refused:
+        planned(second_lr=1.0000001e-7)
+    assert refused.value.path == "second_lr"
+
+
+def test_rates_of_a_network_that_is_not_asked_for_may_be_equal() -> None:
+    arms = {run.arm for run in planned(network="mlp", lr=1e-6)}
+    assert arms == {MLP.arm(norm) for norm in NORMS}
+
+
+def test_a_first_loss_that_is_not_finite_hides_no_level_that_was_reached(
+    made: tuple[Report, Results],
+) -> None:
+    _, results = made
+    found = Series((1, 2, 3), (nan, 5.0, 1.0))
+    runs = [
+        replace(one, series={**one.series, "train_loss": found})
+        if one.arm == MLP.arm("none") and one.seed == 0
+        else one
+        for one in results.runs
+    ]
+    table = next(one for one in again(Results(tuple(runs))).tables if one.name == "steps-mlp-0-1")
+    assert table.columns[2] == "50 % of the first loss without norm: 2.5"
+    assert table.rows[0][:3] == ("none", 0, 3)
+
+
 def test_the_effect_is_the_last_loss_with_l1_over_that_with_batch_norm(
     made: tuple[Report, Results],
 ) -> None:
