@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from model.data.inputs import shown
+from model.data.inputs import check_unpacked, shown
 from model.data.options import Limits
 from model.errors import DatasetInvalid, DatasetTooLarge
 
@@ -110,13 +110,7 @@ def _check_members(members: list[zipfile.ZipInfo], size: int, limits: Limits) ->
         seen.add(member.filename)
         _check_ratio(member, limits)
     unpacked = sum(member.file_size for member in members)
-    if unpacked > limits.max_bytes:
-        raise DatasetTooLarge(
-            f"{unpacked} bytes unpacked, at most {limits.max_bytes} are accepted",
-            size=unpacked,
-            limit=limits.max_bytes,
-            unit="bytes",
-        )
+    check_unpacked(unpacked, limits)
 
 
 def _refusal(member: zipfile.ZipInfo, seen: set[str]) -> str | None:

@@ -46,6 +46,24 @@ def check_size(rows: int, columns: int, value_bytes: int, limits: Limits) -> Non
             )
 
 
+def check_unpacked(size: int, limits: Limits) -> None:
+    """Refuse what a file declares that it holds once it is unpacked.
+
+    Args:
+        size: bytes.
+
+    Raises:
+        DatasetTooLarge: more than are accepted.
+    """
+    if size > limits.max_bytes:
+        raise DatasetTooLarge(
+            f"{size} bytes unpacked, at most {limits.max_bytes} are accepted",
+            size=size,
+            limit=limits.max_bytes,
+            unit="bytes",
+        )
+
+
 def read_values(file: BinaryIO, count: int, dtype: np.dtype) -> tuple[np.ndarray, int]:
     """Read `count` values to the end of a file, after `check_size`.
 

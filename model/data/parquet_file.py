@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from model.data.dataset import Dataset
-from model.data.inputs import check_size, shown
+from model.data.inputs import check_size, check_unpacked, shown
 from model.data.options import Limits, ReadOptions
 from model.data.table import (
     check_columns,
@@ -103,10 +103,4 @@ def _check_declared(footer: pa.parquet.FileMetaData, limits: Limits) -> None:
     if sum(group.num_rows for group in groups) != footer.num_rows:
         raise DatasetInvalid("the footer's row groups do not add up to its rows")
     unpacked = sum(group.total_byte_size for group in groups)
-    if unpacked > limits.max_bytes:
-        raise DatasetTooLarge(
-            f"{unpacked} bytes unpacked, at most {limits.max_bytes} are accepted",
-            size=unpacked,
-            limit=limits.max_bytes,
-            unit="bytes",
-        )
+    check_unpacked(unpacked, limits)
