@@ -20,6 +20,8 @@ LETTERS = "ABC"  # of the starts
 CHECKPOINTS = 24  # of a run whose path is drawn
 
 Positive = Annotated[float, Field(gt=0, le=1e6)]
+#: Every decade from the least to the largest is on an axis, and is looked at 12 times.
+Rate = Annotated[float, Field(ge=1e-12, le=1e6)]
 
 
 def text_of(number: float) -> str:
@@ -42,13 +44,13 @@ class Params(experiment.Params):
         (0.5, 1.0, 3.0),
         description="Of the starts A, B and C: the same draw from N(0, 1 / fan_in), times this.",
     )
-    rates: Annotated[tuple[Positive, ...], *several(12, each_once)] = Field(
+    rates: Annotated[tuple[Rate, ...], *several(12, each_once)] = Field(
         (0.03, 0.1, 0.3, 1.0, 3.0),
         min_length=1,
         max_length=12,
         description="Learning rates of plain SGD, each from each start.",
     )
-    path_rate: Positive = Field(
+    path_rate: Rate = Field(
         0.3, description="The learning rate, one of `rates`, whose paths are drawn."
     )
     turn_rate: Positive = Field(

@@ -3,6 +3,7 @@
 import copy
 from dataclasses import replace
 from math import inf, nan, sqrt
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from model.lab.report import Report
 from model.lab.results import Results, RunResult, Series
 from model.measures.largest_step import LargestStep
 from model.measures.objective import flatten, parameters_of
-from tests.laboratory import asked, results_of
+from tests.laboratory import asked, report_of, results_of
 
 SMALL = {
     "network": {"kind": "mlp", "hidden": [8, 8], "activation": "relu"},
@@ -67,6 +68,22 @@ def test_every_start_is_planned_at_every_rate_with_and_without_norm(params: Any)
     assert len(found) == 2 * 3 * 2 * 2
     assert len({(run.arm, run.seed) for run in found}) == len(found)
     assert all(run.spec.seed == run.seed for run in found)
+
+
+@pytest.mark.parametrize("name", ["rates", "path_rate"])
+def test_a_rate_that_no_axis_reaches_down_to_is_refused(name: str) -> None:
+    rates: dict[str, Any] = {"rates": [0.1], "path_rate": 0.1}
+    rates[name] = [1e-323] if name == "rates" else 1e-323
+    with pytest.raises(ValidationError, match="greater than or equal to"):
+        asked(EXPERIMENT, **SMALL | rates)
+
+
+def test_the_widest_range_of_rates_is_drawn(tmp_path: Path) -> None:
+    wide = SMALL | {"rates": [1e-12, 1e6], "path_rate": 1e-12}
+    report, _ = report_of(EXPERIMENT, tmp_path, (0,), **wide)
+    (along,) = (one for one in report.figures if one.name == "along-the-gradient")
+    assert {len(panel.curves[1].x) for panel in along.panels} == {2}  # type: ignore[union-attr]
+    assert max(len(panel.curves[0].x) for panel in along.panels) < 400  # type: ignore[union-attr]
 
 
 def test_arms_of_one_start_and_rate_differ_in_the_norm_alone(params: Any) -> None:
