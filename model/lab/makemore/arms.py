@@ -89,7 +89,11 @@ class Params(experiment.Params):
         description="Of its weights, N(0, 1 / fan_in) times this; each with and without norm.",
     )
     deep_steps: Count = Field(1_000, description="Its optimizer steps, at rate .1.")
-    batch_size: Annotated[int, Field(ge=2, le=1_000_000)] = Field(32, description="Rows a step.")
+    batch_size: Annotated[int, Field(ge=3, le=1_000_000)] = Field(
+        32,
+        description="Rows a step, drawn with replacement: of 2, soon both are one row, which has "
+        "no deviation.",
+    )
 
     @property
     def all_steps(self) -> int:
@@ -101,7 +105,7 @@ class Params(experiment.Params):
 
 def deep_arm(norm: str, gain: float) -> str:
     """The name of an arm of the deep network."""
-    return f"deep, gain {gain:.3g}, {norm}"
+    return f"deep, gain {gain:g}, {norm}"
 
 
 def plan(params: Params, seeds: Sequence[int]) -> tuple[PlannedRun, ...]:

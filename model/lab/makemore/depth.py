@@ -1,7 +1,7 @@
 """How activations and their gradients change from layer to layer of the deep network."""
 
 from collections.abc import Sequence
-from math import isfinite, log
+from math import inf, isfinite, log
 from typing import Any, Literal
 
 from model.lab.compare import Of, Outcome
@@ -9,6 +9,7 @@ from model.lab.makemore.arms import Params, deep_arm
 from model.lab.results import Results, RunResult
 
 What = Literal["outputs", "gradients"]  # of the tanh layers
+SMALLEST = 2.0**-126  # normal number of float32
 LIMIT = log(1.25)  # of |ln(last / first)|: within .8 to 1.25
 
 
@@ -37,28 +38,45 @@ def log_ratio(run: RunResult, what: What) -> float | None:
 
 def worst(params: Params, results: Results, norm: str, what: What, seed: int) -> Outcome:
     """The largest |ln(last / first)| of all gains on one seed."""
-    found = []
+    of, found = size_of_log_ratio(what), list[tuple[float, float, Outcome]]()
     for gain in params.gains:
-        of = size_of_log_ratio(what)
-        runs = [run for run in results.of(deep_arm(norm, gain)) if run.seed == seed]
-        outcome = of(runs[0]) if runs else Outcome(None, f"{deep_arm(norm, gain)} is missing")
+        run = results.run(deep_arm(norm, gain), seed)
+        outcome = of(run) if run else Outcome(None, f"{deep_arm(norm, gain)} is missing")
         if outcome.value is None:
             return outcome
-        found.append((outcome.value, gain))
-    value, gain = max(found)
-    return Outcome(value, f"{norm}: gain {gain:.3g}")
+        found.append((outcome.value, gain, outcome))
+    value, gain, outcome = max(found, key=lambda one: one[:2])
+    # Of a bound anywhere it is known that the largest is no smaller than this.
+    bound = "at least" if any(one.bound for *_, one in found) else ""
+    return Outcome(value, outcome.note or f"{norm}: gain {gain:g}", bound)
 
 
 def size_of_log_ratio(what: What) -> Of:
-    """|ln(last / first)| of a run."""
+    """|ln(last / first)| of a run.
+
+    Where one of the two has vanished, it is a lower bound: what is exactly 0 in float32 was
+    below its smallest normal number.
+    """
 
     def of(run: RunResult) -> Outcome:
         found = log_ratio(run, what)
-        if found is None:
-            return Outcome(None, f"{run.arm} has no deviation of its {what}")
-        return Outcome(abs(found))
+        if found is not None:
+            return Outcome(abs(found))
+        least = _least_log_ratio(run, what)
+        if least is not None:
+            return Outcome(least, f"{what} of {run.arm} vanish", "at least")
+        return Outcome(None, f"{run.arm} has no deviation of its {what}")
 
     return of
+
+
+def _least_log_ratio(run: RunResult, what: What) -> float | None:
+    """How large |ln(last / first)| is at least, where one of them alone is exactly 0."""
+    found = deviations(run, what)
+    if len(found) < 2:
+        return None
+    low, high = sorted((found[0], found[-1]))
+    return log(high / SMALLEST) if low == 0 and SMALLEST < high < inf else None
 
 
 def seeds_of(results: Results) -> Sequence[int]:

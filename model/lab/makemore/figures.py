@@ -92,7 +92,7 @@ def _by_layer(params: Params, results: Results, what: What, norm: str) -> Curves
     for gain, role in zip(params.gains, ROLES, strict=False):
         found = [deviations(run, what) for run in results.of(deep_arm(norm, gain))]
         series = [Series(tuple(range(1, len(one) + 1)), tuple(one)) for one in found if one]
-        curves += [over_seeds(series, f"gain {gain:.3g}", role)] if series else []
+        curves += [over_seeds(series, f"gain {gain:g}", role)] if series else []
     if not curves:
         return None
     title = f"{WORDS[what]}, {TITLES[norm]}"
@@ -132,7 +132,7 @@ def _ridges(run: RunResult, what: What, norm: str, gain: float) -> Ridges:
     layers = [layer for layer in layers_of(run) if layer[what]["low"] is not None]
     shown = [layer[what] for layer in layers]
     return Ridges(
-        title=f"gain {gain:.3g}, {TITLES[norm]}",
+        title=f"gain {gain:g}, {TITLES[norm]}",
         x_label=WORDS[what],
         labels=tuple(f"layer {layer['layer']}" for layer in layers),
         edges=tuple(_edges(one) for one in shown),
@@ -182,7 +182,7 @@ def _update(params: Params, results: Results, norm: str, gain: float) -> Curves 
     if not curves:
         return None
     return Curves(
-        f"gain {gain:.3g}, {TITLES[norm]}",
+        f"gain {gain:g}, {TITLES[norm]}",
         "optimizer steps",
         "sd of update / sd of weights",
         tuple(curves),

@@ -120,7 +120,9 @@ def _within(results: Results, gain: float) -> Effect:
 
     def room(run: RunResult) -> Outcome:
         size = size_of_log_ratio("outputs")(run)
-        return Outcome(None if size.value is None else LIMIT - size.value, size.note)
+        if size.value is None:
+            return size
+        return Outcome(LIMIT - size.value, size.note, "at most" if size.bound else "")
 
     return judge(declared, beyond(results, arm, room))
 
@@ -226,9 +228,10 @@ def _deep(run: RunResult, norm: str, gain: float) -> tuple[Cell, ...]:
 
 def _last_update(run: RunResult) -> float | None:
     names = [name for name in run.series if name.startswith("gradients.update_to_data.")]
-    last = sorted(run.last(name) or float("nan") for name in names)
-    value = last[len(last) // 2] if last else float("nan")
-    return log10(value) if isfinite(value) and value > 0 else None
+    found = (run.last(name) for name in names)
+    last = sorted(value for value in found if value is not None and isfinite(value))
+    value = last[len(last) // 2] if last else 0.0
+    return log10(value) if value > 0 else None
 
 
 def _loss_table(results: Results, losses: Losses) -> Table:

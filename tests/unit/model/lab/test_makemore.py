@@ -12,14 +12,15 @@ from model.data.dataset import save
 from model.data.options import ReadOptions
 from model.data.readers import read
 from model.errors import SpecRefused
+from model.figures.draw_chart import svg
 from model.lab.factors import differing
 from model.lab.makemore.arms import STARTS, Params, deep_arm
 from model.lab.makemore.calibration import calibrations
-from model.lab.makemore.depth import deviations, log_ratio
+from model.lab.makemore.depth import deviations, log_ratio, size_of_log_ratio
 from model.lab.makemore.experiment import EXPERIMENT
 from model.lab.makemore.starts import look_at
 from model.lab.report import Report, Table
-from model.lab.results import NO_LIMITS, Results
+from model.lab.results import NO_LIMITS, Measured, Results, RunResult, Series
 from model.lab.saturation.closed_form import share_of_normal
 from model.plan import check
 from model.statistics.modes import batch_norms
@@ -61,7 +62,7 @@ def test_the_plan_has_five_starts_and_every_gain_with_and_without_norm() -> None
         *("naive", "output x .01", "hidden x .2", "Kaiming 5/3", "batch norm"),
         *("deep, gain 0.5, none", "deep, gain 0.5, batch"),
         *("deep, gain 1, none", "deep, gain 1, batch"),
-        *("deep, gain 1.67, none", "deep, gain 1.67, batch"),
+        *("deep, gain 1.66667, none", "deep, gain 1.66667, batch"),
         *("deep, gain 3, none", "deep, gain 3, batch"),
     ]
 
@@ -87,7 +88,7 @@ def test_of_a_word_list_the_network_is_the_notebooks(make_facts) -> None:
     facts = replace(make_facts((3,), outputs=27, rows=228_146), indices=27)
     shallow, deep = (
         check(specs[arm], facts, NO_LIMITS).plan.parameters
-        for arm in ("naive", "deep, gain 1.67, none")
+        for arm in ("naive", "deep, gain 1.66667, none")
     )
     assert shallow == 27 * 10 + 30 * 200 + 200 + 200 * 27 + 27  # 11,897, as the notebook counts
     assert deep == 27 * 10 + 30 * 100 + 4 * 100 * 100 + 100 * 27 + 27
@@ -111,6 +112,16 @@ def test_gains_are_sorted_and_each_there_once() -> None:
     assert Params(gains=(3.0, 0.5)).gains == (0.5, 3.0)
     with pytest.raises(ValueError, match="once"):
         Params(gains=(1.0, 1.0 + 1e-9))
+
+
+def test_gains_that_are_told_apart_have_arms_of_their_own() -> None:
+    arms = {run.arm for run in EXPERIMENT.plan(Params(gains=(1.667, 1.67)), (0,))}
+    assert len(arms) == len(STARTS) + 2 * 2
+
+
+def test_batches_of_two_are_refused_for_two_equal_draws_have_no_deviation() -> None:
+    with pytest.raises(ValueError, match="greater than or equal to 3"):
+        Params(batch_size=2)
 
 
 # Starts
@@ -180,6 +191,49 @@ def test_a_large_gain_shows_in_the_gradients_and_not_in_the_activations(
     assert log_ratio(run, "gradients") < -math.log(1.25)
     beyond = [one for one in report.others if "beyond ln 1.25" in one.declared.name]
     assert [one.verdict for one in beyond] == ["supports", "contradicts"]
+
+
+def with_deviations(run: RunResult, first: float, last: float) -> RunResult:
+    """A run whose tanh layers had these deviations before the first step, gradients alike."""
+    layers = [{"outputs": {"sd": sd}, "gradients": {"sd": sd}} for sd in (first, last)]
+    return replace(run, measured={"histograms": (Measured(0, {"layers": layers}),)})
+
+
+def test_activations_that_vanish_are_a_bound_and_not_nothing(tmp_path: Path) -> None:
+    """What is exactly 0 in float32 was below its smallest normal number, 2^-126."""
+    given = {**SMALL, "gains": [0.01, 1.0], "depth": 32, "deep_steps": 1, "steps": 1}
+    report, results = report_of(EXPERIMENT, tmp_path, (0, 1), **given)
+    (run,) = (one for one in results.of(deep_arm("none", 0.01)) if one.seed == 0)
+    sds = deviations(run, "outputs")
+    assert sds[0] > 0
+    assert sds[-1] == 0
+    beyond = effect(report, "|ln(sd of last / first tanh layer)| beyond ln 1.25, deep, gain 0.01")
+    least = math.log(sds[0] * 2**126)
+    assert beyond.seeds[0].value == pytest.approx(least - math.log(1.25))
+    assert (report.effect.n, report.effect.verdict) == (2, "supports")
+    assert "vanish" in report.effect.seeds[0].note
+    assert "at least this" in report.effect.seeds[0].note
+    assert all(svg(one) for one in report.figures)
+
+
+def test_a_network_of_which_nothing_arrives_has_no_ratio(found: tuple[Report, Results]) -> None:
+    _, results = found
+    run = results.of(deep_arm("none", 0.5))[0]
+    for first, last in ((0.0, 0.0), (math.nan, 0.0), (0.5, math.inf)):
+        of = size_of_log_ratio("gradients")
+        assert of(with_deviations(run, first, last)).value is None
+    turned = size_of_log_ratio("gradients")(with_deviations(run, 0.0, 0.5))
+    assert (turned.value, turned.bound) == (pytest.approx(math.log(0.5 * 2**126)), "at least")
+
+
+def test_the_median_update_is_that_of_layers_with_a_number(found: tuple[Report, Results]) -> None:
+    report, results = found
+    arm, name = deep_arm("none", 0.5), "gradients.update_to_data."
+    updates = (1e-3, 1e-2, math.nan, 1e-4)
+    series = {f"{name}{i}": Series((1,), (value,)) for i, value in enumerate(updates)}
+    runs = [replace(run, series=series) if run.arm == arm else run for run in results.runs]
+    report = EXPERIMENT.report(asked(EXPERIMENT, **SMALL), Results(tuple(runs)))
+    assert table(report, "depth").rows[0][-1] == pytest.approx(-3)
 
 
 def test_the_deviations_are_those_of_the_first_mini_batch(found: tuple[Report, Results]) -> None:
