@@ -46,9 +46,10 @@ def worst(params: Params, results: Results, norm: str, what: What, seed: int) ->
             return outcome
         found.append((outcome.value, gain, outcome))
     value, gain, outcome = max(found, key=lambda one: one[:2])
-    # Of a bound anywhere it is known that the largest is no smaller than this.
-    bound = "at least" if any(one.bound for *_, one in found) else ""
-    return Outcome(value, outcome.note or f"{norm}: gain {gain:g}", bound)
+    note = outcome.note or f"{norm}: gain {gain:g}"
+    if any(one.bound for *_, one in found):
+        return Outcome(value, note, "at least")
+    return Outcome(value, note)
 
 
 def size_of_log_ratio(what: What) -> Of:
