@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from math import sqrt
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from model.errors import SpecRefused
 from model.lab import experiment
@@ -62,12 +62,6 @@ class Params(experiment.Params):
     batch_size: Annotated[int, Field(ge=2, le=1_000_000)] = Field(128, description="Rows a step.")
     steps: Count = Field(600, description="Optimizer steps of every run.")
 
-    @model_validator(mode="after")
-    def _path_rate_is_a_rate(self) -> "Params":
-        if self.path_rate not in self.rates:
-            raise ValueError(f"path_rate {self.path_rate:g} must be one of the rates")
-        return self
-
 
 def plan(params: Params, seeds: Sequence[int]) -> tuple[PlannedRun, ...]:
     """Every start at every rate, without norm and with it, seed by seed.
@@ -75,8 +69,11 @@ def plan(params: Params, seeds: Sequence[int]) -> tuple[PlannedRun, ...]:
     The runs of the first seed at `path_rate` keep checkpoints, for their paths are drawn.
 
     Raises:
-        SpecRefused: an activation for a network that has no such field.
+        SpecRefused: a `path_rate` that is no rate, or an activation for a network that has no such
+            field.
     """
+    if params.path_rate not in params.rates:
+        raise SpecRefused("path_rate", f"{params.path_rate:g} must be one of the rates")
     return tuple(
         PlannedRun(
             arm_of(norm, gain, rate),

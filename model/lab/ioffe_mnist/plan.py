@@ -37,13 +37,18 @@ class Setting(Part):
         return f"sigma {self.sigma:g}, lr {self.lr:g}"
 
 
+def _each_once(settings: tuple[Setting, ...]) -> tuple[Setting, ...]:
+    each_once(tuple(one.name for one in settings))
+    return settings
+
+
 class IoffeParams(Params):
     """What is trained, how it starts, and when it counts as trained."""
 
     dataset: DatasetName = Field(
         "digits", description="Classes. `scale: paper` needs an uploaded MNIST."
     )
-    settings: Annotated[tuple[Setting, ...], *several(MOST_SETTINGS, each_once)] = Field(
+    settings: Annotated[tuple[Setting, ...], *several(MOST_SETTINGS, _each_once)] = Field(
         (Setting(sigma=0.1, lr=0.1), Setting(sigma=0.1, lr=0.5), Setting(sigma=0.01, lr=0.1)),
         min_length=1,
         max_length=MOST_SETTINGS,

@@ -7,14 +7,15 @@ Bjorck et al. 2018: https://arxiv.org/abs/1806.02375
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, Strict, model_validator
+from pydantic import Field, model_validator
 
+from model.errors import SpecRefused
 from model.lab.experiment import DatasetName, Params, PlannedRun, spec_of
 from model.lab.published import refuse_builtin
 from model.lab.results import Results, RunResult
-from model.lab.several import descending, several
+from model.lab.several import ascending, descending, several
 from model.spec import Mlp, Network, RelativeLoss, ResidualMlp
-from model.spec.parts import Count, at_most
+from model.spec.parts import Count
 
 Norm = Literal["none", "batch"]
 NORMS: tuple[Norm, ...] = ("none", "batch")
@@ -54,12 +55,13 @@ class LargerRateParams(Params):
         "mini-batch, descending. The largest one counts at which it does not diverge on the way.",
     )
     batches: Annotated[
-        tuple[Annotated[int, Field(ge=1, le=10_000)], ...], Strict(False), at_most(8)
+        tuple[Annotated[int, Field(ge=1, le=10_000)], ...], *several(8, ascending)
     ] = Field(
         (1, 4, 7),
         min_length=1,
         max_length=8,
-        description="Mini-batches, counted from 1, at which steps of every length are tried.",
+        description="Mini-batches, counted from 1 and ascending, at which steps of every length are "
+        "tried.",
     )
     batch_size: Annotated[int, Field(ge=2, le=1_000_000)] = Field(128, description="Rows a step.")
     steps: Count = Field(1_000, description="Optimizer steps of the runs at both rates.")
@@ -72,21 +74,18 @@ class LargerRateParams(Params):
             return {**PUBLISHED, **given}
         return given
 
-    @model_validator(mode="after")
-    def _rates_differ(self) -> "LargerRateParams":
-        if self.small_rate >= self.large_rate:
-            raise ValueError(
-                f"small_rate {self.small_rate:g} must be below large_rate {self.large_rate:g}"
-            )
-        return self
-
 
 def plan(params: LargerRateParams, seeds: Sequence[int]) -> tuple[PlannedRun, ...]:
     """The short runs of the deep network and the long ones of the other, seed by seed.
 
     Raises:
-        SpecRefused: `scale: paper` of a built-in dataset.
+        SpecRefused: a small rate that is not below the large one, or `scale: paper` of a built-in
+            dataset.
     """
+    small, large = params.small_rate, params.large_rate
+    if small > large or f"{small:g}" == f"{large:g}":
+        message = f"{small:g} must be below large_rate {large:g}, in the first six digits"
+        raise SpecRefused("small_rate", message)
     if params.scale == "paper":
         refuse_builtin(params.dataset, "CIFAR-10")
     specs = {**_deep(params), **_trained(params)}

@@ -144,10 +144,15 @@ def test_an_activation_for_a_network_without_one_is_refused() -> None:
     assert refused.value.path == "activation"
 
 
+def test_paths_at_a_rate_that_nothing_is_trained_at_are_refused() -> None:
+    with pytest.raises(SpecRefused, match=r"0\.2 must be one of the rates") as refused:
+        plan(asked(EXPERIMENT, **SMALL | {"path_rate": 0.2}), (0,))
+    assert refused.value.path == "path_rate"
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"path_rate": 0.2},
         {"gains": [1.0, 1.0, 2.0]},
         {"gains": [1.0, 2.0]},
         {"rates": []},

@@ -57,9 +57,10 @@ def test_the_published_setting_is_50_000_steps_of_an_uploaded_dataset() -> None:
         EXPERIMENT.plan(asked(EXPERIMENT, scale="paper"), (0,))
 
 
-def test_a_setting_twice_is_refused() -> None:
+@pytest.mark.parametrize("again", [{"lr": 0.1}, {"sigma": 0.10000001}])
+def test_a_setting_twice_is_refused(again: dict[str, float]) -> None:
     with pytest.raises(ValidationError, match="every value may be there once"):
-        IoffeParams.model_validate({"settings": [{"sigma": 0.1}, {"lr": 0.1}]})
+        IoffeParams.model_validate({"settings": [{"sigma": 0.1}, again]})
 
 
 def test_the_drift_is_the_deviation_over_time_averaged_over_units() -> None:

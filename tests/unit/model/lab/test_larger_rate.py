@@ -96,16 +96,24 @@ def test_the_published_setting_is_refused_on_digits() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"small_rate": 0.1},
         {"rates_without_norm": [1e-7, 1e-4]},
         {"rates_without_norm": []},
         {"batches": [0]},
+        {"batches": [1, 1]},
+        {"batches": [4, 1]},
         {"network": {"kind": "unknown"}},
     ],
 )
 def test_params_that_cannot_work_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         asked(EXPERIMENT, **wrong)
+
+
+@pytest.mark.parametrize("small", [0.1, 1.0, 0.0999999999])
+def test_rates_that_make_no_two_arms_are_refused(small: float) -> None:
+    with pytest.raises(SpecRefused, match="must be below large_rate") as caught:
+        plan(asked(EXPERIMENT, small_rate=small), (0,))
+    assert caught.value.path == "small_rate"
 
 
 def test_a_report_has_every_arm_and_seed(reported: Report) -> None:
