@@ -60,7 +60,7 @@ class LargerRateParams(Params):
         (1, 4, 7),
         min_length=1,
         max_length=8,
-        description="Mini-batches, counted from 1 and ascending, at which steps of every length are "
+        description="Mini-batches, counted from 1, ascending, at which steps of every length are "
         "tried.",
     )
     batch_size: Annotated[int, Field(ge=2, le=1_000_000)] = Field(128, description="Rows a step.")
