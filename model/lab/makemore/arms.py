@@ -68,7 +68,9 @@ class Params(experiment.Params):
     )
     embedding_dim: Units = Field(10, description="Values of each vector of the embedding.")
     fan_in: Units | None = Field(
-        None, description="The first layer sees the first so many features; null: 30."
+        None,
+        description="The first layer sees the first so many features; null: 30. Of images they are "
+        "pixels of the upper edge, where those of MNIST are blank.",
     )
     hidden: Units = Field(200, description="Tanh units of the network with one hidden layer.")
     steps: Count | None = Field(

@@ -7,9 +7,11 @@ from statistics import fmean
 from model.lab import factors
 from model.lab.arms import POINTS, by_seed, ended_early, sentence
 from model.lab.compare import Of, Outcome, compared, paired
+from model.lab.first_features import hardly_vary
 from model.lab.makemore import figures
 from model.lab.makemore.arms import (
     BATCH,
+    FAN_IN,
     KAIMING,
     NAIVE,
     NORMS,
@@ -87,7 +89,12 @@ def report(params: Params, results: Results) -> Report:
         summary=_summary(starts, effect, others),
         tables=(_starts(starts), _depth(params, results), _loss_table(results, losses)),
         figures=figures.figures(params, results, starts, losses),
-        caveats=(*_caveats(params), *ended_early(results), *factors.caveats(proven)),
+        caveats=(
+            *_caveats(params),
+            *_blank(params, results),
+            *ended_early(results),
+            *factors.caveats(proven),
+        ),
         factors=proven,
         others=others,
     )
@@ -253,6 +260,12 @@ def _proofs(params: Params, results: Results) -> tuple[dict[str, object], ...]:
         for proof in proofs(results, deep_arm("none", gain), (deep_arm("batch", gain),))
     )
     return (*shallow, *deep)
+
+
+def _blank(params: Params, results: Results) -> tuple[str, ...]:
+    if params.symbols is not None or not results.of(NAIVE):
+        return ()
+    return hardly_vary(results, results.of(NAIVE)[0], params.fan_in or FAN_IN)
 
 
 def _summary(starts: Starts, effect: Effect, others: Sequence[Effect]) -> str:

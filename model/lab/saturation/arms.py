@@ -19,14 +19,21 @@ class Params(experiment.Params):
     """Which rows enter how many tanh units, and how long they are trained."""
 
     scale: Literal["default"] = Field("default", description="The default is the post's setting.")
-    dataset: DatasetName = Field("two_class_500", description="Any dataset.")
+    dataset: DatasetName = Field(
+        "two_class_500", description="Any dataset with at least `fan_in` features."
+    )
     fan_in: Units | None = Field(
         30,
         description="A second network looks at the first so many features alone; null: there is "
-        "no second one.",
+        "no second one. Of images they are pixels of the upper edge, where those of MNIST are "
+        "blank.",
     )
     units: Units = Field(100, description="Tanh units of the hidden layer.")
-    batch_size: Annotated[int, Field(ge=2, le=1_000_000)] = Field(32, description="Rows a step.")
+    batch_size: Annotated[int, Field(ge=3, le=1_000_000)] = Field(
+        32,
+        description="Rows a step, drawn with replacement: of 2, soon both are one row, which has "
+        "no deviation.",
+    )
     rate: Annotated[float, Field(gt=0, le=1e6)] = Field(
         0.1, description="Learning rate of plain SGD; the post names none."
     )

@@ -6,6 +6,7 @@ from statistics import fmean
 from model.lab import factors
 from model.lab.arms import ended_early, sentence
 from model.lab.compare import paired
+from model.lab.first_features import hardly_vary
 from model.lab.pair import proofs
 from model.lab.post_norm import MOMENTUM
 from model.lab.report import Report, Table
@@ -47,7 +48,12 @@ def report(params: Params, results: Results) -> Report:
         summary=_summary(looks, (effect, *dead)),
         tables=(_by_run(looks), _forms(params, looks)) if looks else (),
         figures=figures.figures(params, results, looks),
-        caveats=(*_caveats(params), *ended_early(results), *factors.caveats(proven)),
+        caveats=(
+            *_caveats(params),
+            *_blank(params, results),
+            *ended_early(results),
+            *factors.caveats(proven),
+        ),
         factors=tuple(proven),
         others=(after, *dead, *near),
     )
@@ -164,6 +170,13 @@ def _summary(looks: Looks, effects: Sequence[Effect]) -> str:
     if dead_start.verdict == "contradicts":
         said = f"Saturated is not dead, though: no more units are dead without norm. {said}"
     return f"{text} {said}"
+
+
+def _blank(params: Params, results: Results) -> tuple[str, ...]:
+    runs = results.of(arm_of("none", params.fan_in))
+    if params.fan_in is None or not runs:
+        return ()
+    return hardly_vary(results, runs[0], params.fan_in)
 
 
 def _caveats(params: Params) -> tuple[str, ...]:

@@ -99,6 +99,11 @@ def test_a_fan_in_of_more_features_than_there_are_is_refused(make_facts) -> None
         check(plan[-1].spec, make_facts((13,), outputs=3), NO_LIMITS)
 
 
+def test_batches_of_two_are_refused_for_two_equal_draws_have_no_deviation() -> None:
+    with pytest.raises(ValueError, match="greater than or equal to 3"):
+        Params(batch_size=2)
+
+
 def test_images_are_flattened_for_both_networks(make_facts) -> None:
     facts = make_facts((1, 8, 8))
     for run in EXPERIMENT.plan(Params(dataset="x"), (0,)):
