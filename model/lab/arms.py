@@ -1,6 +1,7 @@
 """What several experiments tell of their arms: numbers seed by seed, and what ended early."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from statistics import fmean
 
 from model.lab.compare import Of, Outcome
@@ -17,8 +18,7 @@ def in_points(of: Of) -> Of:
 
     def scaled(run: RunResult) -> Outcome:
         one = of(run)
-        value = None if one.value is None else POINTS * one.value
-        return Outcome(value, one.note, one.bound)
+        return one if one.value is None else replace(one, value=POINTS * one.value)
 
     return scaled
 

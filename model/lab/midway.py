@@ -10,7 +10,8 @@ def above_midway(
 ) -> list[OfSeed]:
     """An arm less the middle of two others, of every seed that all three have.
 
-    It is finite however small the gap of the two is, where a share of the gap is not.
+    It is finite however small the gap of the two is, where a share of the gap is not. A bound of
+    any of the three says nothing of it.
 
     Args:
         declared: of a difference.
@@ -23,6 +24,6 @@ def above_midway(
 
 def _above_half(ours: OfSeed, gap: OfSeed) -> OfSeed:
     note = "; ".join(dict.fromkeys(text for text in (ours.note, gap.note) if text))
-    if ours.value is None or gap.value is None:
+    if ours.value is None or gap.value is None or ours.bound or gap.bound:
         return OfSeed(ours.seed, None, note)
     return OfSeed(ours.seed, ours.value - gap.value / 2, note)

@@ -13,6 +13,6 @@ def beyond(results: Results, arm: str, of: Of, bound: float = 0.0) -> list[OfSee
     """
     found = [(run.seed, of(run)) for run in results.of(arm)]
     return [
-        OfSeed(seed, None if one.value is None else one.value - bound, one.note)
+        OfSeed(seed, None if one.value is None else one.value - bound, one.note, one.bound)
         for seed, one in found
     ]

@@ -21,7 +21,8 @@ def typical_size(name: str, steps: tuple[int, int] = WHOLE) -> Of:
     """The median of something that is the worse the larger it is.
 
     What is not finite counts as infinite. Where the median is, and where a run diverged within
-    these steps, the largest finite value stands in as a lower bound.
+    these steps, the largest finite value stands in as a lower bound; where arms are compared, it
+    is the largest of all their runs.
     """
 
     def of(run: RunResult) -> Outcome:
@@ -47,7 +48,7 @@ def typical_angle(name: str, steps: tuple[int, int] = WHOLE) -> Of:
 
     def of(run: RunResult) -> Outcome:
         if run.has_diverged and run.step < steps[1]:
-            return Outcome(-1.0, f"{run.arm} diverged at step {run.step:,}")
+            return Outcome(-1.0, f"{run.arm} diverged at step {run.step:,}", diverged=True)
         values = [value for value in known(run, name, steps) if isfinite(value)]
         return Outcome(median(values)) if values else Outcome(None, f"{run.arm} has no {name}")
 
@@ -68,14 +69,12 @@ def size(
         last: the step up to which the run should have gone.
         reduce: the median or the largest of them.
     """
-    if not values:
-        return Outcome(None, f"{run.arm} has no {name}")
-    found = reduce([inf if isnan(value) else value for value in values])
     has_diverged = run.has_diverged and run.step < last
+    if not values and not has_diverged:
+        return Outcome(None, f"{run.arm} has no {name}")
+    largest = max((value for value in values if isfinite(value)), default=None)
+    found = reduce([inf if isnan(value) else value for value in values] or [inf])
     if isfinite(found) and not has_diverged:
-        return Outcome(found)
-    finite = [value for value in values if isfinite(value)]
+        return Outcome(found, largest=largest)
     why = f"diverged at step {run.step:,}" if run.has_diverged else f"has an infinite {name}"
-    if not finite:
-        return Outcome(None, f"{run.arm} {why}, and no finite value")
-    return Outcome(max(finite), f"{run.arm} {why}", "at least")
+    return Outcome(largest, f"{run.arm} {why}", "at least", diverged=True, largest=largest)

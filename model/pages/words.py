@@ -52,6 +52,9 @@ def why(effect: Effect) -> str:
             if is_within
             else "All of the interval is on the side opposite to the claim."
         )
+    crossed = [line for line in (low, high) if effect["ci_low"] <= line <= effect["ci_high"]]
+    if not crossed and any(one.get("bound") for one in effect["seeds"]):
+        return "Of a seed there is only a bound, and what is true may lie across the line."
     return "The interval reaches across the line that the claim is judged by."
 
 

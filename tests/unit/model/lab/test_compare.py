@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from model.lab.bands import band
-from model.lab.compare import last, mean_between, paired, steps_to
+from model.lab.compare import Of, Outcome, compared, last, mean_between, paired, steps_to
 from model.lab.results import Results, RunResult, Series
-from model.lab.verdict import Declared
+from model.lab.verdict import Bound, Declared
 from model.spec import RunSpec
 
 SPEC = RunSpec.model_validate({"dataset": "digits", "network": {"kind": "mlp"}})
@@ -47,8 +47,64 @@ def test_a_diverged_run_is_the_worst_and_says_so() -> None:
     assert (found.value, found.note) == (0.0, "none diverged at step 12")
 
 
-def test_a_last_value_that_is_not_finite_is_the_worst() -> None:
-    assert last("test_accuracy", worst=0.0)(run("none", 0, {10: math.nan})).value == 0.0
+def test_a_last_value_that_is_not_finite_is_the_worst_and_not_called_diverged() -> None:
+    found = last("test_accuracy", worst=0.0)(run("none", 0, {10: math.nan}))
+    assert found == Outcome(0.0, "none ends with a test_accuracy that is not finite", diverged=True)
+
+
+def test_the_worst_of_a_loss_is_a_bound() -> None:
+    diverged = run("none", 0, {10: 0.9}, outcome="diverged", step=12)
+    assert last("test_accuracy", 2.5, "at least")(diverged).bound == "at least"
+    assert mean_between("test_accuracy", 0, 20, 2.5, "at least")(diverged).bound == "at least"
+    completed = run("none", 0, {10: 0.9})
+    assert last("test_accuracy", 2.5, "at least")(completed).bound == ""
+    assert mean_between("test_accuracy", 0, 10, 2.5, "at least")(completed).bound == ""
+    partly = run("none", 0, {10: 0.5, 20: math.inf})
+    assert mean_between("test_accuracy", 0, 20, 2.5, "at least")(partly) == Outcome(
+        1.5, "none has a test_accuracy that is not finite", "at least"
+    )
+
+
+@pytest.mark.parametrize(
+    "of", [last("test_accuracy", worst=0.0), mean_between("test_accuracy", 0, 20, worst=0.0)]
+)
+def test_two_diverged_runs_are_no_pair(of: Of) -> None:
+    """Both are the worst, of which nothing follows: least of all that the arms are alike."""
+    told = {"outcome": "diverged", "step": 12}
+    batch, none = (run(arm, 0, {10: 0.9}, **told) for arm in ("batch", "none"))
+    (one,) = paired(Results((batch, none)), DIFFERENCE, "batch", "none", of)
+    assert one.value is None
+    assert one.note == "batch diverged at step 12; none diverged at step 12"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "bound"),
+    [
+        ("", "", ""),
+        ("at least", "", "at least"),
+        ("", "at least", "at most"),
+        ("at most", "", "at most"),
+        ("", "at most", "at least"),
+        ("at least", "at most", "at least"),
+    ],
+)
+def test_what_is_a_bound_of_one_side_is_one_of_the_pair(
+    first: Bound, second: Bound, bound: str
+) -> None:
+    one, two = Outcome(4.0, bound=first), Outcome(2.0, bound=second)
+    for declared in (DIFFERENCE, RATIO):
+        found = compared(declared, 0, one, two)
+        assert (found.value, found.bound) == (2.0, bound)
+
+
+@pytest.mark.parametrize("declared", [DIFFERENCE, RATIO])
+def test_arms_too_far_apart_for_a_number_have_the_largest_or_smallest(declared: Declared) -> None:
+    huge, little = Outcome(1.7e308), Outcome(1e-308 if declared.scale == "ratio" else -1.7e308)
+    up, down = compared(declared, 0, huge, little), compared(declared, 0, little, huge)
+    assert up.value == pytest.approx(math.exp(700))
+    assert down.value == pytest.approx(
+        math.exp(-700) if declared.scale == "ratio" else -math.exp(700)
+    )
 
 
 def test_a_run_that_never_arrives_stands_for_its_budget_as_a_bound() -> None:

@@ -81,7 +81,9 @@ def test_a_document_has_every_field_of_the_contract() -> None:
     assert (told["claim"], told["source"]) == (EXPERIMENT.claim, EXPERIMENT.source)
     assert told["verdict"] == told["effect"]["verdict"] == "inconclusive"
     assert told["effect"]["value"] == pytest.approx(0.15)
-    assert told["effect"]["seeds"][1] == {"seed": 1, "value": 0.2, "note": "a diverged"}
+    assert told["effect"]["seeds"][1] == {
+        **{"seed": 1, "value": 0.2, "note": "a diverged", "bound": ""}
+    }
     assert told["figures"] == [
         {
             "name": "curves",

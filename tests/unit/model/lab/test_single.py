@@ -25,3 +25,9 @@ def test_every_run_of_the_arm_is_held_against_the_bound() -> None:
         (1, None, "nothing to see"),
         (2, -1.0, ""),
     ]
+
+
+def test_a_bound_of_a_run_is_one_of_what_is_left_of_it() -> None:
+    of = Outcome(5.0, "a diverged", "at least")
+    (one,) = beyond(Results((run("a", 0),)), "a", lambda _: of, 2.0)
+    assert (one.value, one.note, one.bound) == (3.0, "a diverged", "at least")

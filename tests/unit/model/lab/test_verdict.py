@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from model.lab.verdict import Declared, OfSeed, judge
+from model.lab.verdict import Bound, Declared, OfSeed, judge
 
 DIFFERENCE = Declared("points gained", "points", "difference", "above", margin=1.0)
 RATIO = Declared("steps: batch / none", "", "ratio", "below", margin=3.0)
@@ -92,6 +92,70 @@ def test_what_is_not_finite_cannot_be_averaged(value: float) -> None:
 def test_a_ratio_of_nothing_cannot_be_averaged() -> None:
     with pytest.raises(ValueError, match="cannot be averaged as a ratio"):
         judge(RATIO, seeds(1.0, 0.0))
+
+
+BELOW = Declared("points lost", "points", "difference", "below", margin=1.0)
+
+
+@pytest.mark.parametrize(
+    ("declared", "values", "bound", "verdict"),
+    [
+        # The true value may lie across the margin, and then the claim is right.
+        (DIFFERENCE, (-5.0, -5.1, -4.9), "at least", "inconclusive"),
+        (DIFFERENCE, (0.1, 0.0, -0.1), "at least", "inconclusive"),
+        (BELOW, (5.0, 5.1, 4.9), "at most", "inconclusive"),
+        (RATIO, (10.0, 11.0, 9.0), "at most", "inconclusive"),
+        # The true value may lie across the margin, and then the claim is wrong.
+        (DIFFERENCE, (5.0, 5.1, 4.9), "at most", "inconclusive"),
+        (BELOW, (-5.0, -5.1, -4.9), "at least", "inconclusive"),
+        (RATIO, (0.1, 0.11, 0.09), "at least", "inconclusive"),
+        # The true value lies still further off than what decides already.
+        (DIFFERENCE, (5.0, 5.1, 4.9), "at least", "supports"),
+        (RATIO, (0.1, 0.11, 0.09), "at most", "supports"),
+        (DIFFERENCE, (-5.0, -5.1, -4.9), "at most", "contradicts"),
+        (DIFFERENCE, (0.1, 0.0, -0.1), "at most", "contradicts"),
+        (RATIO, (10.0, 11.0, 9.0), "at least", "contradicts"),
+    ],
+)
+def test_a_bound_decides_nothing_that_the_true_value_could_turn(
+    declared: Declared, values: tuple[float, ...], bound: Bound, verdict: str
+) -> None:
+    numbers = seeds(*values)
+    assert judge(declared, [*numbers[:2], OfSeed(2, values[2], bound=bound)]).verdict == verdict
+
+
+def test_a_bound_without_a_number_forbids_no_verdict() -> None:
+    nothing = OfSeed(2, None, bound="at least")
+    assert judge(DIFFERENCE, [*seeds(-5.0, -5.1), nothing]).verdict == "contradicts"
+
+
+@pytest.mark.parametrize(
+    ("values", "verdict"),
+    [
+        ((1.0, 1e50), "inconclusive"),  # an interval from 10^-293 to 10^343
+        ((1e-300, 1e300), "inconclusive"),
+        ((1e-300, 2e-300), "supports"),
+        ((5e-324, 5e-324), "supports"),
+        ((1.7e308, 1.7e308), "contradicts"),
+    ],
+)
+def test_ratios_of_seeds_far_apart_have_an_interval_of_numbers(
+    values: tuple[float, ...], verdict: str
+) -> None:
+    effect = judge(RATIO, seeds(*values))
+    assert effect.ci_low is not None
+    assert effect.ci_high is not None
+    assert 0 < effect.ci_low <= effect.ci_high < math.inf
+    assert effect.verdict == verdict
+
+
+def test_differences_of_seeds_far_apart_have_an_interval_of_numbers() -> None:
+    effect = judge(DIFFERENCE, seeds(-1.7e308, 1.7e308))
+    assert effect.value == 0.0
+    assert effect.ci_low is not None
+    assert effect.ci_high is not None
+    assert -math.inf < effect.ci_low < effect.ci_high < math.inf
+    assert effect.verdict == "inconclusive"
 
 
 def test_a_margin_is_a_size() -> None:

@@ -69,3 +69,12 @@ def test_a_verdict_has_its_reason(values: tuple[float, ...], verdict: str, reaso
 
     assert told["verdict"] == verdict
     assert why(told) == reason
+
+
+def test_a_verdict_that_a_bound_leaves_open_says_so() -> None:
+    bound = OfSeed(2, -5.2, "batch diverged: at least this", "at least")
+    told = effect_json(judge(DIFFERENCE, [OfSeed(0, -5.0), OfSeed(1, -5.1), bound]))
+    assert told["verdict"] == "inconclusive"
+    assert why(told) == "Of a seed there is only a bound, and what is true may lie across the line."
+    wide = effect_json(judge(DIFFERENCE, [OfSeed(0, 0.0), OfSeed(1, 5.0), bound]))
+    assert why(wide) == "The interval reaches across the line that the claim is judged by."
