@@ -14,18 +14,28 @@ from torch import Tensor, nn
 
 from model.data.dataset import Facts
 from model.errors import SpecRefused
-from model.lab.bug_zoo.specimens import CHUNK, IN_EVAL, Planted, Specimen, Twin, accuracies
+from model.lab.bug_zoo.specimens import (
+    CHUNK,
+    IN_EVAL,
+    LEAST_ROWS,
+    Planted,
+    Specimen,
+    Twin,
+    accuracies,
+)
 from model.lab.results import NO_LIMITS, Results
 from model.plan import check
 from model.spec import RunSpec, Span
 from model.statistics.layers import layer_fingerprint
 from model.statistics.modes import batch_norms, batch_statistics
+from model.training.arrays import Part
 from model.training.evaluate import count_correct
 from model.training.loop import Training
 from model.training.order import order_of
 
 BATCHES = 100  # that move the statistics in training mode
 CONTRAST, OFFSET = 0.5, 1.0  # of the rows that "frozen" layers meet; in deviations of inputs
+MOST_STEPS = 500  # of a training within the report
 NOISE = 1.0  # of the second pass of each step, in deviations of inputs
 
 
@@ -111,35 +121,49 @@ def batch_statistics_at_prediction(twin: Twin) -> Specimen:
     )
 
 
-def tail_of_one(twin: Twin) -> Specimen | None:
+def tail_of_one(twin: Twin, results: Results) -> Specimen | None:
     """The last batch of an epoch has one row: a layer after `Linear` has no variance to take.
 
     Returns:
         None where no batch size leaves a tail of one: fewer than three training rows.
     """
-    start, spec = twin.start, twin.start.checked.spec
-    rows = len(start.arrays.train)
-    size = _size_with_tail_of_one(rows, spec.batch_size)
+    size = _size_with_tail_of_one(len(twin.start.arrays.train), twin.run.spec.batch_size)
     if size is None:
         return None
-    whole = Span(steps=max(start.checked.steps, rows // size + 1))  # or the tail would not come
-    planted = spec.model_copy(update={"batch_size": size, "tail": "keep", "budget": whole})
-    facts = twin.loaded.facts
-    refused = _refusal(planted, facts)
-    sound = check(planted.model_copy(update={"tail": "merge"}), facts, NO_LIMITS)
-    training = Training(sound, start.arrays, torch.device("cpu"))
-    *_, end = training.run()
-    after = accuracies(training.network.eval(), twin)[1] if end.ended == "completed" else None
+    planted = _with_tail(twin, size)
     return Specimen(
         "tail batch of one",
         twin.seed,
         None,
         None,
-        refused,
+        _refusal(planted, twin.loaded.facts),
         "tail: merge",
-        after,
+        _merged(planted, twin, results),
         f"batches of {size:,} rows leave one over; torch says: {_torch_says()}",
     )
+
+
+def _with_tail(twin: Twin, size: int) -> RunSpec:
+    """The spec of the run with another batch size, long enough for a tail to come.
+
+    It takes as many steps as the run, or fewer where they would pass more rows than that did.
+    """
+    start, spec = twin.start, twin.start.checked.spec
+    least = len(start.arrays.train) // size + 1
+    as_many = min(start.checked.steps, start.checked.steps * spec.batch_size // size)
+    steps = Span(steps=max(least, min(as_many, MOST_STEPS)))
+    return spec.model_copy(update={"batch_size": size, "tail": "keep", "budget": steps})
+
+
+def _merged(planted: RunSpec, twin: Twin, results: Results) -> float | None:
+    """What is right in eval mode after training whose tail is merged; None: it diverged."""
+    merged = check(planted.model_copy(update={"tail": "merge"}), twin.loaded.facts, NO_LIMITS)
+    training = Training(merged, twin.start.arrays, torch.device("cpu"))
+    ended = None
+    for happening in training.run():
+        ended = happening.ended
+        results.moved()
+    return accuracies(training.network.eval(), twin)[1] if ended == "completed" else None
 
 
 def _copy(twin: Twin) -> nn.Module:
@@ -171,21 +195,36 @@ def _batches(twin: Twin, count: int) -> Iterator[Tensor]:
 
 
 def _right_by_class(twin: Twin) -> float:
+    """The share of rows that are right in company of their own class; 0 of no rows.
+
+    A class with a single row has no statistics to be answered by, and is left out.
+    """
     part, network = twin.held_out, twin.loaded.network
-    assert part.classes is not None
-    right = 0
+    right = asked = 0
     with torch.inference_mode(), batch_statistics(network):
-        for label in part.classes.unique():
-            of_class = part.classes == label
-            rows, classes = part.inputs[of_class], part.classes[of_class]
-            if len(rows) > 1:
-                right += count_correct(network(rows[:CHUNK]), classes[:CHUNK])
-    return right / len(part)
+        for rows in _company(part):
+            assert part.classes is not None
+            right += count_correct(network(part.inputs[rows]), part.classes[rows])
+            asked += len(rows)
+    return right / max(1, asked)
+
+
+def _company(part: Part) -> Iterator[Tensor]:
+    """Indices of all rows of each class, in equal parts of at most so many as pass at once."""
+    assert part.classes is not None
+    for label in part.classes.unique():
+        rows = torch.nonzero(part.classes == label).flatten()
+        if len(rows) >= LEAST_ROWS:
+            yield from rows.tensor_split(-(-len(rows) // CHUNK))
 
 
 def _size_with_tail_of_one(rows: int, wanted: int) -> int | None:
-    """The batch size nearest to the wanted one of which a whole number leaves one row."""
-    sizes = [size for size in range(2, rows) if (rows - 1) % size == 0]
+    """The batch size nearest to the wanted one of which a whole number leaves one row.
+
+    Of a size with which it would not come soon, nothing would be seen in the steps there are.
+    """
+    least = max(2, -(-rows // MOST_STEPS))
+    sizes = [size for size in range(least, rows) if (rows - 1) % size == 0]
     return min(sizes, key=lambda size: abs(size - wanted), default=None)
 
 

@@ -10,6 +10,7 @@ from model.lab.arms import POINTS, ended_early, sentence
 from model.lab.bug_zoo import plants
 from model.lab.bug_zoo.specimens import (
     IN_EVAL,
+    LEAST_ROWS,
     NONE,
     Planted,
     Specimen,
@@ -57,9 +58,16 @@ def report(params: Any, results: Results) -> Report:
         summary=_summary(specimens, effect, lost),
         tables=(_table(specimens), *_by_seed(specimens)),
         figures=_figures(specimens),
-        caveats=(*ended_early(results), *CAVEATS),
+        caveats=(*ended_early(results), *CAVEATS, *_few_rows(results)),
         others=(lost,),
     )
+
+
+def _few_rows(results: Results) -> tuple[str, ...]:
+    sound = results.of("sound")
+    if not sound or len(results.start(sound[0]).arrays.test) >= LEAST_ROWS:
+        return ()
+    return (f"There are fewer than {LEAST_ROWS} test rows: accuracies are of the training rows.",)
 
 
 def _specimens(results: Results) -> Iterator[Specimen]:
@@ -86,8 +94,9 @@ def _of_sound(sound: Twin, results: Results) -> Iterator[Specimen]:
     averaged = plants.averaged_weights(sound, results)
     if averaged is not None:
         yield examined(sound, averaged)
+    results.moved()
     yield examined(sound, plants.frozen_weights(sound))
-    tail = plants.tail_of_one(sound)
+    tail = plants.tail_of_one(sound, results)
     if tail is not None:
         yield tail
     yield plants.batch_statistics_at_prediction(sound)
@@ -101,21 +110,34 @@ def _sound(found: Twin, name: str) -> Specimen:
 
 
 def _gains(specimens: Sequence[Specimen], before: str, after: str) -> list[OfSeed]:
-    """Of each seed, the mean gain over its faults, in points."""
-    return [
-        OfSeed(seed, POINTS * fmean(gains))
-        for seed in sorted({one.seed for one in specimens})
-        if (gains := [_gain(one, before, after) for one in _faults(specimens, seed)])
-    ]
+    """Of each seed, the mean gain over its faults, in points.
+
+    A seed that lacks a fault of another one has no number: its mean would be over others.
+    """
+    seeds = sorted({one.seed for one in specimens})
+    names = _names([fault for seed in seeds for fault in _faults(specimens, seed)])
+    return [_gains_of(seed, names, _faults(specimens, seed), before, after) for seed in seeds]
+
+
+def _gains_of(
+    seed: int, names: Sequence[str], faults: Sequence[Specimen], before: str, after: str
+) -> OfSeed:
+    missing = [name for name in names if name not in _names(faults)]
+    if missing or not faults:
+        return OfSeed(seed, None, f"without {', '.join(missing) or 'any fault'}")
+    return OfSeed(seed, POINTS * fmean(_gain(one, before, after) for one in faults))
 
 
 def _faults(specimens: Sequence[Specimen], seed: int) -> list[Specimen]:
-    """What has an accuracy in every state, sound twins left out."""
+    """What has an accuracy in every state and an eval mode that is wrong.
+
+    Sound twins are no faults, and predicting by batch statistics is one of eval mode left out.
+    """
     return [
         one
         for one in specimens
         if one.seed == seed
-        and one.remedy != NONE
+        and one.remedy not in (NONE, IN_EVAL)
         and None not in (one.by_batch, one.in_eval, one.after)
     ]
 

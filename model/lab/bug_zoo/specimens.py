@@ -17,6 +17,7 @@ from model.training.arrays import Part
 from model.training.randomness import stream
 
 CHUNK = 1_000  # rows that pass at once
+LEAST_ROWS = 2  # of which a variance can be taken
 
 RECALIBRATE = "recalibrate on the training rows"
 IN_EVAL = "answer in eval mode"
@@ -38,9 +39,9 @@ class Twin:
 
     @property
     def held_out(self) -> Part:
-        """The test rows, or the training rows of a run without any."""
+        """The test rows; the training rows where they are too few for statistics of their own."""
         arrays = self.start.arrays
-        return arrays.test if len(arrays.test) else arrays.train
+        return arrays.test if len(arrays.test) >= LEAST_ROWS else arrays.train
 
     @property
     def rows(self) -> tuple[Tensor, ...]:

@@ -1,18 +1,21 @@
 """Classic failures of running statistics beside sound twins."""
 
+from copy import deepcopy
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from model.data.dataset import describe, save
 from model.lab.bug_zoo import plants
 from model.lab.bug_zoo.experiment import EXPERIMENT
 from model.lab.bug_zoo.report import report
 from model.lab.bug_zoo.specimens import examined, recalibrated, twin
 from model.lab.results import Results
 from model.norms.batch import BatchNorm
-from tests.laboratory import asked, report_of
+from tests.laboratory import asked, one_test_row, report_of, results_of
 
 SMALL = {"hidden": [24], "steps": 60, "lag_steps": 40}
 FOUND = {
@@ -61,14 +64,82 @@ def test_wrong_statistics_cost_accuracy_and_the_remedy_brings_it_back(made):
             assert abs(row[3] - row[1]) < 2.5, name
 
 
-def test_the_verdict_is_about_the_mean_gain_of_the_faults_alone(made):
+def test_the_verdict_is_about_the_mean_gain_of_what_eval_mode_gets_wrong(made):
     report, _ = made
     by_seed = next(table for table in report.tables if table.name == "by-seed").rows
-    twins = ("sound twin", "sound twin of the one that lags", "tail batch of one")
-    gains = [row[4] - row[3] for row in by_seed if row[1] == 0 and row[0] not in twins]
-    assert len(gains) == 7
-    assert report.effect.seeds[0].value == pytest.approx(sum(gains) / 7)
+    others = (
+        *("sound twin", "sound twin of the one that lags", "tail batch of one"),
+        "batch statistics at prediction",
+    )
+    gains = [row[4] - row[3] for row in by_seed if row[1] == 0 and row[0] not in others]
+    assert len(gains) == 6
+    assert report.effect.seeds[0].value == pytest.approx(sum(gains) / 6)
     assert report.effect.verdict == "supports"
+
+
+def test_a_seed_that_lacks_a_fault_of_another_has_no_number(made):
+    told, results = made
+    kept = [
+        replace(run, state="failed", outcome=None) if (run.arm, run.seed) == ("lagging", 1) else run
+        for run in results.runs
+    ]
+    found = report(asked(EXPERIMENT, **SMALL), Results(tuple(kept)))
+    for one in (found.effect, *found.others):
+        assert [seed.value is None for seed in one.seeds] == [False, True]
+        assert one.seeds[1].note == "without momentum .001, unscaled rows"
+    assert found.effect.seeds[0] == told.effect.seeds[0]
+
+
+def test_every_row_of_a_class_is_answered_in_company_of_its_class(tmp_path):
+    """Of 1,300 test rows of a class, two parts of 650 have statistics of their own."""
+    draw = np.random.default_rng(0)
+    classes = np.array([0, 1] * 100 + [0] * 1_300 + [1] * 900 + [2])
+    inputs = (draw.normal(size=(len(classes), 3)) + classes[:, None]).astype(np.float32)
+    (tmp_path / "many").mkdir()
+    save(describe(inputs, classes, ("a", "b", "c"), train_rows=200), tmp_path / "many")
+    params = {**SMALL, "dataset": "many", "steps": 10}
+    results = results_of(EXPERIMENT.plan(asked(EXPERIMENT, **params), (0,))[:1], tmp_path)
+    sound = twin(results, results.of("sound")[0])
+    network = deepcopy(sound.loaded.network).train()
+    test = sound.held_out
+    right = sum(
+        int((network(test.inputs[part]).argmax(1) == test.classes[part]).sum())
+        for part in (slice(0, 650), slice(650, 1_300), slice(1_300, 2_200))
+    )
+    found = plants.batch_statistics_at_prediction(sound)
+    assert found.in_eval == pytest.approx(right / 2_200)
+
+
+def test_of_a_single_test_row_the_training_rows_are_judged(tmp_path):
+    params = {**SMALL, "dataset": one_test_row("digits", tmp_path)}
+    found, _ = report_of(EXPERIMENT, tmp_path, (0,), **params)
+    assert found.effect.n == 1
+    assert any("fewer than 2 test rows" in text for text in found.caveats)
+
+
+def test_the_run_whose_tail_is_merged_is_short_and_shows_that_it_is_alive(made, sound):
+    _, results = made
+    moved = []
+    found = plants.tail_of_one(sound, replace(results, moved=lambda: moved.append(1)))
+    assert found.after > 0.5
+    assert moved
+    for rows, wanted in ((60_000, 32), (1_437, 32), (59_999, 2)):  # 59,999 is a prime number
+        size = plants._size_with_tail_of_one(rows, wanted)
+        assert (rows - 1) % size == 0
+        assert rows // size < plants.MOST_STEPS
+
+
+def test_a_tail_of_a_large_batch_passes_no_more_rows_than_the_run_did(made, sound):
+    rows = len(sound.start.arrays.train)
+    spec = plants._with_tail(sound, rows - 1)
+    assert (spec.batch_size, spec.budget.steps) == (rows - 1, 2)  # 60 steps of 32 rows: 1.3 epochs
+    assert plants._with_tail(sound, 4).budget.steps == rows // 4 + 1  # or it would not come
+    long = replace(sound, start=replace(sound.start, checked=_of_steps(sound, 1_000_000)))
+    assert plants._with_tail(long, 4).budget.steps == 500
+
+
+def _of_steps(sound, steps):
+    return replace(sound.start.checked, steps=steps)
 
 
 def test_planting_leaves_the_sound_twin_as_it_was(made, sound):
