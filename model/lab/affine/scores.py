@@ -33,7 +33,7 @@ class TrainingRows:
         def of(run: RunResult) -> Outcome:
             value = self.scores.get((run.arm, run.seed), {}).get(key)
             if run.has_diverged or (value is not None and not isfinite(value)):
-                return Outcome(worst, f"{run.arm} diverged at step {run.step:,}")
+                return Outcome(worst, f"{run.arm} diverged at step {run.step:,}", diverged=True)
             return Outcome(value, "" if value is not None else f"{run.arm} has no {key}")
 
         return of

@@ -65,7 +65,7 @@ def of_modes(found: AllModes, name: str) -> Of:
     def of(run: RunResult) -> Outcome:
         if run.has_diverged:
             note = f"{run.arm} diverged at step {run.step:,}"
-            return Outcome(0.0 if name in NAMES else None, note)
+            return Outcome(0.0 if name in NAMES else None, note, diverged=True)
         modes = found.get((run.arm, run.seed))
         if modes is None:
             return Outcome(None, f"{run.arm} has no checkpoint")

@@ -91,7 +91,7 @@ def loss_of(results: Results, network: str) -> Of:
     """The last training loss; a run that diverged stands for the largest that any had."""
     runs = [run for norm in NORMS for run in results.of(arm_of(network, norm))]
     losses = [value for run in runs for value in known(run, "train_loss") if isfinite(value)]
-    return last("train_loss", max(losses, default=0.0))
+    return last("train_loss", max(losses, default=0.0), "at least")
 
 
 def _l2(params: Params, results: Results, network: str) -> Effect:

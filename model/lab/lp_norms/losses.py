@@ -56,7 +56,7 @@ def others(params: Params, results: Results) -> tuple[Effect, ...]:
 def loss_of(results: Results, setting: Setting) -> Of:
     """The last training loss; a run that diverged stands for the largest that any had."""
     runs = [run for norm in NORMS for run in results.of(setting.arm(norm))]
-    return last("train_loss", max(_finite(runs), default=0.0))
+    return last("train_loss", max(_finite(runs), default=0.0), "at least")
 
 
 def tables(params: Params, results: Results) -> tuple[Table, ...]:

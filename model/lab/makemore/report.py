@@ -170,7 +170,7 @@ def _last_loss(losses: Losses) -> Of:
         if not found:
             return Outcome(None, f"{run.arm} has no checkpoint")
         if run.has_diverged or not isfinite(found[-1].recomputed):
-            return Outcome(highest, f"{run.arm} diverged at step {run.step:,}")
+            return Outcome(highest, f"{run.arm} diverged at step {run.step:,}", "at least", True)
         return Outcome(found[-1].recomputed)
 
     return of

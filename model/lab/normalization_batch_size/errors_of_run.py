@@ -58,7 +58,7 @@ def of_error(found: AllErrors, name: str) -> Of:
 
     def of(run: RunResult) -> Outcome:
         if run.has_diverged:
-            return Outcome(WORST, f"{run.arm} diverged at step {run.step:,}")
+            return Outcome(WORST, f"{run.arm} diverged at step {run.step:,}", diverged=True)
         errors = found.get((run.arm, run.seed))
         if errors is None:
             return Outcome(None, f"{run.arm} has no checkpoint")

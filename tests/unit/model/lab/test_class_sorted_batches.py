@@ -9,6 +9,7 @@ import torch
 from model.errors import SpecRefused
 from model.lab.class_sorted_batches.experiment import BATCH, EXPERIMENT, RENORM, ROLES
 from model.lab.class_sorted_batches.modes import Modes, composed, of_modes
+from model.lab.compare import Outcome
 from model.lab.errors import held_out, in_eval
 from model.lab.results import Results
 from tests.laboratory import asked, one_test_row, report_of, results_of
@@ -88,7 +89,9 @@ def test_the_same_runs_give_the_same_report(results: Results) -> None:
 def test_a_diverged_run_gets_nothing_right_and_has_no_gap(results: Results) -> None:
     run = replace(results.of(BATCH)[0], outcome="diverged", step=7)
     modes = {(BATCH, 0): Modes(90.0, 95.0, 91.0, 99.0)}
-    assert of_modes(modes, "eval_test")(run).value == 0.0
+    assert of_modes(modes, "eval_test")(run) == Outcome(
+        0.0, f"{BATCH} diverged at step 7", diverged=True
+    )
     gap = of_modes(modes, "gap_train")(run)
     assert (gap.value, gap.note) == (None, f"{BATCH} diverged at step 7")
     assert of_modes(modes, "gap_train")(results.of(BATCH)[0]).value == 8.0

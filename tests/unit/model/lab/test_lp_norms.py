@@ -193,12 +193,19 @@ def test_a_diverged_arm_stands_for_the_largest_loss(made: tuple[Report, Results]
         runs.append(one)
     report = again(Results(tuple(runs)))
     first = report.effect.seeds[0]
-    assert first.note == "deep_linear, l1, lr 1e-07 diverged at step 11"
+    assert first.note == "deep_linear, l1, lr 1e-07 diverged at step 11: at least this"
     (batch,) = (one for one in results.of(LINEAR.arm("batch")) if one.seed == 0)
     last = batch.last("train_loss")
     assert last is not None
     assert first.value == pytest.approx(90.0 / last)
     assert all(svg(one) for one in report.figures)
+
+
+def test_where_both_arms_diverged_there_is_no_pair(made: tuple[Report, Results]) -> None:
+    runs = tuple(replace(one, outcome="diverged", step=11) for one in made[1].runs)
+    report = again(Results(runs))
+    for effect in (report.effect, *report.others):
+        assert (effect.n, effect.verdict) == (0, "inconclusive")
 
 
 def test_failed_runs_leave_their_seeds_out(made: tuple[Report, Results]) -> None:

@@ -323,6 +323,24 @@ def test_diverged_and_failed_runs_do_not_stop_it(found: tuple[Report, Results]) 
     assert "Diverged" in " ".join(report.caveats)
 
 
+def test_of_a_diverged_start_the_loss_is_a_bound_and_of_two_there_is_none(
+    found: tuple[Report, Results],
+) -> None:
+    _, results = found
+    for arms, bounds in (
+        (("Kaiming 5/3",), ["at least"] * 2),
+        (("Kaiming 5/3", "batch norm"), [""] * 2),
+    ):
+        runs = [
+            replace(run, outcome="diverged", step=4) if run.arm in arms else run
+            for run in results.runs
+        ]
+        report = EXPERIMENT.report(asked(EXPERIMENT, **SMALL), Results(tuple(runs)))
+        last = effect(report, "held-out loss after training, statistics recomputed")
+        assert [one.bound for one in last.seeds] == bounds
+        assert [one.value is None for one in last.seeds] == [not bound for bound in bounds]
+
+
 def test_without_any_run_there_is_no_verdict() -> None:
     report = EXPERIMENT.report(Params(), Results(()))
     assert (report.effect.n, report.effect.verdict, report.figures) == (0, "inconclusive", ())

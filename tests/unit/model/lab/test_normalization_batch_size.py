@@ -9,6 +9,7 @@ import torch
 from pydantic import ValidationError
 
 from model.errors import SpecRefused
+from model.lab.compare import Outcome
 from model.lab.errors import held_out
 from model.lab.normalization_batch_size.errors_of_run import Errors, look, of_error
 from model.lab.normalization_batch_size.experiment import EXPERIMENT, PUBLISHED
@@ -103,7 +104,7 @@ def test_a_diverged_run_gets_everything_wrong(results: Results) -> None:
     found = {("groups of 2", 0): Errors(9.0, 8.0, 7.0, 6.0)}
     assert of_error(found, "precise")(run).value == 8.0
     diverged = of_error(found, "precise")(replace(run, outcome="diverged"))
-    assert (diverged.value, diverged.note) == (100.0, "groups of 2 diverged at step 40")
+    assert diverged == Outcome(100.0, "groups of 2 diverged at step 40", diverged=True)
     runs = tuple(
         replace(one, outcome="diverged") if one.arm == "groups of 2" else one
         for one in results.runs

@@ -122,6 +122,14 @@ def test_a_diverged_arm_is_the_worst_and_marked(made: tuple[Report, Results]) ->
     assert all(svg(one) for one in report.figures)
 
 
+def test_the_loss_of_a_diverged_arm_is_a_bound(made: tuple[Report, Results]) -> None:
+    _, results = made
+    none, *others = results.runs
+    report = again(Results((replace(none, outcome="diverged", step=6), *others)))
+    (loss,) = (one for one in report.others if one.declared.name.startswith("last training loss"))
+    assert [one.bound for one in loss.seeds] == ["at most", ""]
+
+
 def test_failed_runs_leave_their_seeds_out(made: tuple[Report, Results]) -> None:
     _, results = made
     failed = [replace(one, state="failed", outcome=None, why="killed") for one in results.runs]
