@@ -5,16 +5,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from model.errors import SpecRefused
 from model.lab import experiment, santurkar
 from model.lab.experiment import DatasetName, PlannedRun, spec_of
-from model.spec import Network
+from model.spec import DeepLinear, Layer, Layers, Mlp, Network, NormHere, Residual
 from model.spec.parts import Count
 
 NORMS = ("none", "batch")
 STEPS = 1_500
 EARLY = 0.4  # the share of steps that is judged
 
-Positive = Annotated[float, Field(gt=0, le=1e6)]
+# A step is the product of two of them, and is divided by.
+Positive = Annotated[float, Field(ge=1e-9, le=1e6)]
 
 
 class Params(experiment.Params):
@@ -27,7 +29,9 @@ class Params(experiment.Params):
     )
     dataset: DatasetName = Field("digits", description="Any dataset.")
     network: Network | None = Field(
-        None, description="Any network; null: an mlp with eight hidden layers of 100 ReLUs."
+        None,
+        description="Any network with a place for a norm; null: an mlp with eight hidden layers of "
+        "100 ReLUs.",
     )
     scaling: Literal["standard", "minmax", "binary", "none"] | None = Field(
         None, description="Input scaling; null: binary, at paper scale standard."
@@ -74,12 +78,38 @@ class Params(experiment.Params):
 
 
 def plan(params: Params, seeds: Sequence[int]) -> tuple[PlannedRun, ...]:
-    """Both arms of a seed, then those of the next."""
+    """Both arms of a seed, then those of the next.
+
+    Raises:
+        SpecRefused: a network that leaves no place for a norm: both arms would be one.
+    """
+    if params.network is not None and not has_norm(params.network):
+        message = "it has no place for a norm, so that both arms would be the same network"
+        raise SpecRefused("network", message)
     return tuple(
         PlannedRun(norm, seed, spec_of(**_fields(params), norm=norm, seed=seed))
         for seed in seeds
         for norm in NORMS
     )
+
+
+def has_norm(network: Network) -> bool:
+    """Whether a network has a norm anywhere when one is asked for."""
+    match network:
+        case Layers():
+            return any(map(_has_norm_inside, network.layers))
+        case Mlp():
+            return bool(network.hidden)
+        case DeepLinear():
+            return network.layers > 1
+        case _:
+            return True
+
+
+def _has_norm_inside(layer: Layer) -> bool:
+    if isinstance(layer, Residual):
+        return any(map(_has_norm_inside, layer.layers))
+    return isinstance(layer, NormHere)
 
 
 def _fields(params: Params) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 """Loss, change of the gradient and beta over training, as the paper draws them and over seeds."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import inf
 
 from model.figures.charts import Curve, Curves, Figure, Guide, Role
 from model.figures.text import percent
 from model.lab.bands import over_seeds
 from model.lab.landscape.arms import EARLY, NORMS, Params
+from model.lab.landscape.look import one_seed
 from model.lab.landscape.widths import (
     BETA,
     BETA_AT_LR,
@@ -25,48 +26,18 @@ WORDS = {"none": "no norm", "batch": "batch norm"}
 
 def draw(params: Params, results: Results) -> tuple[Figure, ...]:
     """Both figures; none where no run counts."""
-    if not any(results.of(norm) for norm in NORMS):
+    seed = one_seed(*([run.seed for run in results.of(norm)] for norm in NORMS))
+    if seed is None:
         return ()
-    return _published(params, results), _over_seeds(params, results)
+    found = [run for norm in NORMS if (run := results.run(norm, seed)) is not None]
+    return _published(params, found), _over_seeds(params, results)
 
 
-def _published(params: Params, results: Results) -> Figure:
-    floor = Guide(1 / (params.low * params.lr), "1 / shortest step")
+def _published(params: Params, runs: Sequence[RunResult]) -> Figure:
     panels = (
-        *(
-            Curves(
-                f"loss after steps of {params.low:g} to {params.high:g} learning rates, "
-                f"{WORDS[norm]}",
-                "optimizer steps",
-                "loss",
-                (_span(results.of(norm)[0], LOSS_MIN, LOSS_MAX, norm),),
-                y_log=True,
-            )
-            for norm in NORMS
-            if results.of(norm)
-        ),
-        *(
-            Curves(
-                f"change of the gradient, {WORDS[norm]}",
-                "optimizer steps",
-                "|g - g(theta - alpha g)|",
-                (_span(results.of(norm)[0], PREDICTIVENESS_MIN, PREDICTIVENESS, norm),),
-                y_log=True,
-            )
-            for norm in NORMS
-            if results.of(norm)
-        ),
-        *(
-            Curves(
-                f"effective beta, {WORDS[norm]}",
-                "optimizer steps",
-                "beta",
-                (_line(results.of(norm)[0], BETA, norm),),
-                guides=(floor,),
-            )
-            for norm in NORMS
-            if results.of(norm)
-        ),
+        *(_losses(params, run) for run in runs),
+        *(_changes(run) for run in runs),
+        *(_beta(params, run) for run in runs),
     )
     return Figure(
         "landscape",
@@ -74,9 +45,32 @@ def _published(params: Params, results: Results) -> Figure:
         "With batch norm the loss varies less along the gradient, and the gradient predicts itself "
         "better.",
         panels,
-        columns=sum(bool(results.of(norm)) for norm in NORMS),
-        notes=("first seed; bands: from the least to the most over the step lengths", LAST),
+        columns=len(runs),
+        notes=(
+            f"seed {runs[0].seed}; bands: from the least to the most over the step lengths",
+            LAST,
+        ),
     )
+
+
+def _losses(params: Params, run: RunResult) -> Curves:
+    lengths = f"steps of {params.low:g} to {params.high:g} learning rates"
+    title = f"loss after {lengths}, {WORDS[run.arm]}"
+    curve = _span(run, LOSS_MIN, LOSS_MAX, run.arm)
+    return Curves(title, "optimizer steps", "loss", (curve,), y_log=True)
+
+
+def _changes(run: RunResult) -> Curves:
+    title = f"change of the gradient, {WORDS[run.arm]}"
+    curve = _span(run, PREDICTIVENESS_MIN, PREDICTIVENESS, run.arm)
+    return Curves(title, "optimizer steps", "|g - g(theta - alpha g)|", (curve,), y_log=True)
+
+
+def _beta(params: Params, run: RunResult) -> Curves:
+    floor = Guide(1 / (params.low * params.lr), "1 / shortest step")
+    title = f"effective beta, {WORDS[run.arm]}"
+    curve = _line(run, BETA, run.arm)
+    return Curves(title, "optimizer steps", "beta", (curve,), guides=(floor,))
 
 
 def _over_seeds(params: Params, results: Results) -> Figure:

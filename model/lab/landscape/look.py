@@ -1,5 +1,6 @@
 """The networks of a run at its start and its end, as losses on training rows that can be asked."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from model.lab.cost import forward_seconds
@@ -33,6 +34,12 @@ def look_at(results: Results) -> tuple[Look, ...]:
     """
     found = (_look(results, norm, run) for norm in NORMS for run in results.of(norm))
     return tuple(one for one in found if one is not None)
+
+
+def one_seed(none: Iterable[int], batch: Iterable[int]) -> int | None:
+    """The first seed that both arms have, or that any has; None: there is none."""
+    mine, theirs = set(none), set(batch)
+    return min(mine & theirs or mine | theirs, default=None)
 
 
 def _look(results: Results, norm: str, run: RunResult) -> Look | None:

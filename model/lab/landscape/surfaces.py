@@ -14,7 +14,7 @@ from torch import Tensor
 from model.figures.charts import Curve, Curves, Figure, Role, Surface
 from model.lab.bands import over_seeds
 from model.lab.landscape.arms import NORMS, Params
-from model.lab.landscape.look import Look
+from model.lab.landscape.look import Look, one_seed
 from model.lab.report import Table
 from model.lab.results import Results, RunResult, Series
 from model.measures.crossing import spread
@@ -60,22 +60,27 @@ class Around:
 
 
 def look_around(params: Params, results: Results, looks: Sequence[Look]) -> Around:
-    """Lines of every seed, surfaces of the first that ended well."""
+    """Lines of every seed, surfaces of the first in which both arms ended well, or one."""
     lines, surfaces = list[Line](), list[Seen]()
+    shown = one_seed(*(_ended(looks, norm) for norm in NORMS))
     for norm in NORMS:
-        ended = [one for one in looks if one.norm == norm and one.end is not None]
-        for place, look in enumerate(ended):
-            assert look.end is not None
+        for look in looks:
+            if look.norm != norm or look.end is None:
+                continue
             directions = _directions(look.end, look.run)
             for statistics in _ways(norm):
                 at = replace(look.end, statistics=statistics)
                 lines.append(_line(look, at, directions))
                 results.moved()
-                if place == 0:
+                if look.run.seed == shown:
                     seen = _surface(params, norm, at, directions)
                     surfaces.append(Seen(norm, look.run.seed, statistics, seen))
                     results.moved()
     return Around(tuple(lines), tuple(surfaces))
+
+
+def _ended(looks: Sequence[Look], norm: str) -> list[int]:
+    return [one.run.seed for one in looks if one.norm == norm and one.end is not None]
 
 
 def figures(around: Around) -> tuple[Figure, ...]:
@@ -103,7 +108,8 @@ def figures(around: Around) -> tuple[Figure, ...]:
         tuple(one.surface for one in around.surfaces),
         columns=3,
         notes=(
-            "first seed; every filter of both directions is as long as the network's own",
+            f"seed {around.surfaces[0].seed}; every filter of both directions is as long as the "
+            "network's own",
             f"losses above {MOST_LOSS:g} have the colour of {MOST_LOSS:g}",
         ),
     )
@@ -128,7 +134,8 @@ def table(around: Around) -> Table:
         "share of the plane below twice the smallest loss",
     )
     title = "Around the trained networks, along filter-normalized directions"
-    return Table("around", title, columns, rows, "Planes are those of the first seed.")
+    note = f"Planes are those of seed {around.surfaces[0].seed}."
+    return Table("around", title, columns, rows, note)
 
 
 def _ways(norm: str) -> tuple[Statistics, ...]:

@@ -7,13 +7,15 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from model.figures.charts import Surface
+from model.errors import SpecRefused
+from model.figures.charts import Curves, Surface
 from model.figures.draw_chart import svg
 from model.lab.experiment import PlannedRun
 from model.lab.landscape.experiment import EXPERIMENT
-from model.lab.landscape.widths import LOSS_MAX, LOSS_MIN, others, primary, slopes, widths
+from model.lab.landscape.widths import BETA, LOSS_MAX, LOSS_MIN, others, primary, slopes, widths
 from model.lab.report import Report
-from model.lab.results import Measured, Results, RunResult, Series
+from model.lab.results import NO_LIMITS, Measured, Results, RunResult, Series
+from model.plan import check
 from model.spec import RunSpec
 from tests.laboratory import asked, report_of
 
@@ -83,6 +85,53 @@ def test_the_published_network_is_a_vgg_and_any_other_may_take_its_place() -> No
 def test_step_lengths_that_do_not_ascend_are_refused() -> None:
     with pytest.raises(ValidationError, match="low must be below high"):
         asked(EXPERIMENT, low=4.0, high=0.5)
+
+
+def test_steps_whose_product_is_0_are_refused() -> None:
+    for name in ("low", "lr"):
+        with pytest.raises(ValidationError, match=name):
+            asked(EXPERIMENT, **{name: 1e-10})
+    smallest = planned(lr=1e-9, low=1e-9)[0].spec.model_dump(mode="json")
+    assert smallest["measures"][0]["low"] == 1e-9
+
+
+LINEAR, NORM = {"kind": "linear"}, {"kind": "norm"}
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        {"kind": "mlp", "hidden": []},
+        {"kind": "deep_linear", "layers": 1},
+        {"kind": "layers", "layers": [LINEAR]},
+        {"kind": "layers", "layers": [{"kind": "residual", "layers": [LINEAR]}, LINEAR]},
+    ],
+)
+def test_a_network_without_a_place_for_a_norm_is_refused(network: dict[str, Any]) -> None:
+    with pytest.raises(SpecRefused, match="no place for a norm") as refused:
+        planned(network=network)
+    assert refused.value.path == "network"
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        {"kind": "mlp", "hidden": [3]},
+        {"kind": "deep_linear", "layers": 2},
+        {"kind": "residual_mlp", "blocks": 1},
+        {"kind": "resnet", "depth": 20},
+        {"kind": "vgg"},
+        {"kind": "layers", "layers": [{"kind": "flatten"}, NORM, LINEAR]},
+        {
+            "kind": "layers",
+            "layers": [{"kind": "flatten"}, {"kind": "residual", "layers": [NORM]}, LINEAR],
+        },
+    ],
+)
+def test_a_network_that_is_planned_has_a_norm(network: dict[str, Any], make_facts: Any) -> None:
+    spec = planned(network=network, scaling="none")[1].spec
+    plan = check(spec, make_facts((1, 8, 8), outputs=10), NO_LIMITS).plan
+    assert any(layer.norm is not None for layer in plan.walk())
 
 
 def test_the_effect_is_the_ratio_of_the_median_widths_of_the_judged_steps() -> None:
@@ -209,6 +258,22 @@ def test_failed_runs_leave_their_seeds_out(made: tuple[Report, Results]) -> None
     assert [one.seed for one in report.effect.seeds] == [1]
     nothing = again(Results(tuple(failed)))
     assert (nothing.effect.verdict, nothing.effect.n, nothing.figures) == ("inconclusive", 0, ())
+
+
+def test_what_stands_beside_each_other_is_of_one_seed(made: tuple[Report, Results]) -> None:
+    """Seed 0 has no run without norm: seed 1 is the first that has both."""
+    _, results = made
+    first = replace(results.runs[0], state="failed", outcome=None, why="killed")
+    report = again(Results((first, *results.runs[1:])))
+    figures = {one.name: one for one in report.figures}
+    for norm, panel in zip(("none", "batch"), figures["landscape"].panels[4:], strict=True):
+        assert isinstance(panel, Curves)
+        (one,) = (one for one in results.of(norm) if one.seed == 1)
+        assert panel.curves[0].y == one.series[BETA].values
+    assert figures["landscape"].notes[0].startswith("seed 1;")
+    assert figures["surface"].notes[0].startswith("seed 1;")
+    shown = [row[:2] for row in report.tables[2].rows if row[-1] is not None]
+    assert shown == [("none", 1), ("batch", 1), ("batch", 1)]
 
 
 def test_a_diverged_run_has_no_surface_but_a_report(made: tuple[Report, Results]) -> None:
