@@ -4,7 +4,7 @@ It asks for no record and no file; what is here decides in `api.experiments`.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -19,6 +19,19 @@ from model.spec import MAX_SEED, Part
 from model.spec.parts import at_most
 
 SEEDS = (0, 1, 2)
+NO_NAMES: Mapping[str, str] = {}
+#: What fills a field of every spec where a kind has a param of this name, but none of the field's:
+#: the first that fits. What a kind sets itself and the rows do not allow comes from the dataset.
+FILLED_BY = {
+    "network.hidden": "hidden",
+    "network": "hidden",
+    "optimizer.lr": "lr",
+    "budget": "steps",
+    "evaluate_every": "steps",
+    "checkpoint_every": "steps",
+    "tail": "batch_size",
+    **dict.fromkeys(("loss", "sampling", "scaling", "split", "batch_size"), "dataset"),
+}
 
 
 def _known(kind: str) -> str:
@@ -95,16 +108,41 @@ def wanted(request: ExperimentRequest) -> Wanted:
 def of_run(error: SpecRefused, planned: PlannedRun, params: Params) -> SpecRefused:
     """The refusal of a planned run, under the param that it comes from."""
     message = f"{planned.arm}, seed {planned.seed}: {error.message}"
-    return _refused(in_params(error.path, params), message, error)
+    return _refused(in_params(error.path, params, planned.named), message, error)
 
 
-def in_params(path: str, params: Params) -> str:
-    """Where a field of a run's spec comes from: the param of its name, or all of them."""
+def in_params(path: str, params: Params, named: Mapping[str, str] = NO_NAMES) -> str:
+    """Where a field of a run's spec comes from: a param, a field of the base, or all of them.
+
+    Args:
+        named: params by the fields that they fill, where these have other names.
+    """
     first = path.partition(".")[0]
-    if first in type(params).model_fields:
-        return f"params.{path}"
     base = getattr(params, "base", None)
-    return f"params.base.{path}" if isinstance(base, dict) and first in base else "params"
+    if isinstance(base, dict) and first in base:
+        return f"params.base.{path}"
+    for field, param in (*named.items(), (first, first), *FILLED_BY.items()):
+        if f"{path}.".startswith(f"{field}.") and param in type(params).model_fields:
+            return _existing(params, [param, *path[len(field) :].split(".")[1:]])
+    return "params"
+
+
+def _existing(params: Params, steps: Sequence[str]) -> str:
+    """A path into the params that ends where a number, a word or nothing is, or a list without it.
+
+    What an object lacks stays in the path: it may be what should be there.
+    """
+    value: Any = params.model_dump(mode="json")
+    found = ["params"]
+    for step in steps:
+        if isinstance(value, list) and step.isdecimal() and int(step) < len(value):
+            value = value[int(step)]
+        elif isinstance(value, dict):
+            value = value.get(step, {})
+        else:
+            break
+        found.append(step)
+    return ".".join(found)
 
 
 def _params(experiment: Experiment, given: dict[str, Any]) -> Params:

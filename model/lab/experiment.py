@@ -4,8 +4,8 @@ Both halves are pure: the plan needs no data and no queue, the report no network
 `model.lab.catalogue` lists every kind.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -40,6 +40,9 @@ class PlannedRun:
     arm: str  # what it is compared as: "batch", "none, lr 0.5"; equal for all seeds
     seed: int
     spec: RunSpec
+    #: Of fields of the spec, dotted, the params that they come from, where these are called
+    #: otherwise: a refusal names what was asked.
+    named: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)

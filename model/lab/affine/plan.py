@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from model.lab.errors import CLASSES
 from model.lab.experiment import DatasetName, Params, PlannedRun, spec_of
 from model.lab.several import each_once, several
 from model.spec import RunSpec
@@ -82,7 +83,7 @@ def plan(params: AffineParams, seeds: Sequence[int]) -> tuple[PlannedRun, ...]:
     """Every arm of every network, seed by seed; those without norm once for both sides."""
     wanted = {cell.arm(arm): (cell, arm) for cell in cells(params) for arm in ARMS}
     return tuple(
-        PlannedRun(name, seed, _spec(params, cell, arm, seed))
+        PlannedRun(name, seed, _spec(params, cell, arm, seed), {"network": "width"})
         for seed in seeds
         for name, (cell, arm) in wanted.items()
     )
@@ -98,6 +99,7 @@ def _spec(params: AffineParams, cell: Cell, arm: Arm, seed: int) -> RunSpec:
         split={"calibration": 0.0},
         network={"kind": "mlp", "hidden": hidden, "activation": cell.activation},
         norm=norm,
+        loss=CLASSES,
         init={"kind": "kaiming_normal"},
         optimizer={"kind": "sgd", "lr": params.lr},
         batch_size=BATCH_SIZE,

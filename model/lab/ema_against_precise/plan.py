@@ -16,6 +16,7 @@ from model.spec.parts import Count, Units, at_most
 OLD_SHARE = 0.01  # of the first values 0 and 1 in the running ones, above which they still count
 LEAST_MOMENTUM = 1e-9  # the first values keep their weight over the longest run that may be
 DROP = 0.1  # factor on the rate
+NAMED = {"budget": "high_steps", "evaluate_every": "checkpoint_every"}
 MOST_CHECKPOINTS = 200  # of one run: the report looks at each twice
 
 
@@ -69,7 +70,7 @@ def plan(params: EmaParams, seeds: Sequence[int]) -> tuple[PlannedRun, ...]:
     """
     _refuse(params)
     return tuple(
-        PlannedRun(arm_name(momentum), seed, _spec(params, momentum, seed))
+        PlannedRun(arm_name(momentum), seed, _spec(params, momentum, seed), NAMED)
         for seed in seeds
         for momentum in params.momenta
     )

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from model.lab.errors import CLASSES
 from model.lab.experiment import DatasetName, Params, PlannedRun, spec_of
 from model.lab.published import refuse_builtin
 from model.lab.several import each_once, several
@@ -112,6 +113,7 @@ def _spec(params: IoffeParams, setting: Setting, arm: Arm, seed: int) -> RunSpec
         split={"calibration": 0.0},
         network={"kind": "mlp", "hidden": HIDDEN, "activation": "sigmoid"},
         norm=arm,
+        loss=CLASSES,
         init={"kind": "normal", "gain": setting.sigma},
         optimizer={"kind": "sgd", "lr": setting.lr},
         batch_size=BATCH_SIZE,

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from model.errors import SpecRefused
+from model.lab.errors import CLASSES
 from model.lab.experiment import DatasetName, Params, PlannedRun, spec_of
 from model.lab.published import refuse_builtin
 from model.lab.results import Results, RunResult
@@ -88,10 +89,14 @@ def plan(params: LargerRateParams, seeds: Sequence[int]) -> tuple[PlannedRun, ..
         raise SpecRefused("small_rate", message)
     if params.scale == "paper":
         refuse_builtin(params.dataset, "CIFAR-10")
-    specs = {**_deep(params), **_trained(params)}
+    parts: tuple[tuple[dict[str, dict[str, Any]], dict[str, str]], ...] = (
+        (_deep(params), {}),
+        (_trained(params), {"network": "trained_network"}),
+    )
     return tuple(
-        PlannedRun(arm, seed, spec_of(**_common(params), **fields, seed=seed))
+        PlannedRun(arm, seed, spec_of(**_common(params), **fields, seed=seed), named)
         for seed in seeds
+        for specs, named in parts
         for arm, fields in specs.items()
     )
 
@@ -159,6 +164,7 @@ def _network(network: Network, norm: Norm, rate: float) -> dict[str, Any]:
 def _common(params: LargerRateParams) -> dict[str, Any]:
     return {
         "dataset": params.dataset,
+        "loss": CLASSES,
         "init": {"kind": "kaiming_normal"},
         "batch_size": params.batch_size,
     }

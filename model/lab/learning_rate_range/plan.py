@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, Strict
 
+from model.lab.errors import CLASSES
 from model.lab.experiment import DatasetName, Params, PlannedRun, spec_of
 from model.lab.results import Results, RunResult
 from model.lab.several import ascending, several
@@ -16,6 +17,8 @@ NORMS: tuple[Norm, ...] = ("none", "batch")
 ACTIVATIONS: tuple[Act, ...] = ("relu", "sigmoid")
 EVALUATIONS = 100  # of a run: how finely steps are counted
 MOST_MULTIPLIERS = 12
+
+Rate = Annotated[float, Field(ge=1e-12, le=1e6)]  # two of them multiplied are a rate of a run
 
 
 class RangeParams(Params):
@@ -30,11 +33,9 @@ class RangeParams(Params):
     hidden: Annotated[tuple[Units, ...], Strict(False), at_most(64)] = Field(
         (100,) * 8, min_length=1, max_length=64, description="Units of each hidden layer."
     )
-    base_rate: Annotated[float, Field(gt=0, le=1e6)] = Field(
-        0.1, description="Learning rate that suits the network without norm."
-    )
+    base_rate: Rate = Field(0.1, description="Learning rate that suits the network without norm.")
     multipliers: Annotated[
-        tuple[Annotated[float, Field(gt=0, le=1e6)], ...],
+        tuple[Rate, ...],
         *several(MOST_MULTIPLIERS, ascending),
     ] = Field(
         (1.0, 2.0, 5.0, 10.0, 30.0, 100.0),
@@ -100,6 +101,7 @@ def _fields(params: RangeParams, activation: Act, norm: Norm, multiplier: float)
         "dataset": params.dataset,
         "network": {"kind": "mlp", "hidden": params.hidden, "activation": activation},
         "norm": norm,
+        "loss": CLASSES,
         "init": {"kind": "xavier_normal"},
         "optimizer": {"kind": "sgd", "lr": params.rate(multiplier)},
         "batch_size": params.batch_size,

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, Strict
 
 from model.errors import SpecRefused
+from model.lab.errors import CLASSES
 from model.lab.experiment import DatasetName, Params, PlannedRun, spec_of
 from model.lab.published import refuse_builtin
 from model.lab.several import each_once, several
@@ -86,7 +87,7 @@ def plan(params: NoisyParams, seeds: Sequence[int]) -> tuple[PlannedRun, ...]:
     """
     _refuse(params)
     return tuple(
-        PlannedRun(arm_name(arm, lr), seed, _spec(params, arm, lr, seed))
+        PlannedRun(arm_name(arm, lr), seed, _spec(params, arm, lr, seed), _named(params))
         for seed in seeds
         for lr in params.lr
         for arm in ARMS
@@ -123,6 +124,7 @@ def _spec(params: NoisyParams, arm: Arm, lr: float, seed: int) -> RunSpec:
         dataset=params.dataset,
         split={"calibration": 0.0},
         norm=_norm(params, arm),
+        loss=CLASSES,
         init={"kind": "xavier_normal"},
         optimizer={"kind": "sgd", "lr": lr},
         tail="drop",
@@ -140,6 +142,11 @@ def _setting(params: NoisyParams) -> dict[str, Any]:
     hidden = params.hidden or HIDDEN
     network = {"kind": "mlp", "hidden": hidden, "activation": "relu"}
     return {"network": network, "scaling": "binary", "batch_size": 60}
+
+
+def _named(params: NoisyParams) -> dict[str, str]:
+    """The published network is there for images alone, and its layers are nobody's choice."""
+    return {"network": "dataset"} if params.scale == "paper" else {}
 
 
 def _norm(params: NoisyParams, arm: Arm) -> dict[str, Any]:

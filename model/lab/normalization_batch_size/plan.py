@@ -56,7 +56,7 @@ def plan(params: GroupParams, seeds: Sequence[int]) -> tuple[PlannedRun, ...]:
         message = f"{params.reference} must be one of the groups before the last: {known}"
         raise SpecRefused("reference", message)
     return tuple(
-        PlannedRun(arm_name(size), seed, _spec(params, size, seed))
+        PlannedRun(arm_name(size), seed, _spec(params, size, seed), {"norm.group_size": "groups"})
         for seed in seeds
         for size in params.groups
     )

@@ -167,6 +167,54 @@ def test_a_planned_run_that_cannot_work_is_refused_by_the_param_it_comes_from(
     assert (status, paths) == (422, [path])
 
 
+@pytest.mark.parametrize(
+    ("kind", "params", "path"),
+    [
+        ("affine", {"width": 4096, "depths": [64]}, "params.width"),
+        ("class_sorted_batches", {"hidden": [65_536] * 4}, "params.hidden"),
+        ("class_sorted_batches", {"batch_size": 50_000}, "params.batch_size"),
+        ("ema_against_precise", {"high_steps": 50, "low_steps": 60}, "params.low_steps"),
+        ("initialization", {"rates": [1.0]}, "params.path_rate"),
+        ("initialization", {"network": {"kind": "vgg", "depth": 11}}, "params.network.image_shape"),
+        ("ioffe_mnist", {"steps": 10**9, "evaluate_every": 1}, "params.evaluate_every"),
+        ("larger_rate", {"small_rate": 1.0}, "params.small_rate"),
+        (
+            "larger_rate",
+            {"trained_network": {"kind": "vgg", "depth": 11}},
+            "params.trained_network.image_shape",
+        ),
+        ("learning_rate_range", {"multipliers": [1e-100, 1.0]}, "params.multipliers.0"),
+        ("learning_rate_range", {"batch_size": 479}, "params.batch_size"),  # 1,438 rows
+        ("noisy_batch_norm", {"window": [300, 50]}, "params.window"),
+        ("noisy_batch_norm", {"hidden": [65_536] * 4}, "params.hidden"),
+        ("normalization_batch_size", {"groups": [63, 2], "reference": 63}, "params.groups"),
+        ("test_time_adaptation", {"hidden": [65_536] * 4}, "params.hidden"),
+    ],
+)
+def test_a_kind_refuses_what_cannot_work_by_its_param(
+    client: httpx.Client, kind: str, params: dict[str, Any], path: str
+) -> None:
+    status, _, paths = refusal(client, kind=kind, params=params)
+    assert (status, paths) == (422, [path])
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("affine", "class_sorted_batches", "ema_against_precise", "ioffe_mnist", "larger_rate"),
+        *("learning_rate_range", "noisy_batch_norm", "normalization_batch_size"),
+        "test_time_adaptation",
+    ],
+)
+def test_a_claim_about_accuracy_refuses_targets_that_are_numbers(
+    client: httpx.Client, kind: str
+) -> None:
+    answer = post(client, kind=kind, params={"dataset": "gaussian_linear"})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["path"] == "params.dataset"
+    assert "needs classes; the targets are numbers" in message_of(answer)
+
+
 def test_the_label_of_the_arm_may_be_among_as_many_as_there_may_be(client: httpx.Client) -> None:
     labels = dict(list(LABELS.items())[1:]) | {"arm": "mine"}
     made = post(client, params={"base": BASE | {"labels": labels}}).json()
