@@ -48,7 +48,8 @@ def mean_between(name: str, first: int, last: int, worst: float, bound: Bound = 
     """The mean of a metric over the points of steps `first` to `last`.
 
     Args:
-        worst: what every point stands for that is not finite or that a divergence left out.
+        worst: what a point stands for that is not finite, and the whole mean where a run diverged
+            before step `last`.
     """
 
     def of(run: RunResult) -> Outcome:
@@ -70,7 +71,8 @@ def mean_between(name: str, first: int, last: int, worst: float, bound: Bound = 
 def steps_to(name: str, at_least: float, budget: int) -> Of:
     """Optimizer steps until a metric was first at least so much.
 
-    A run that never arrived, diverged or not, stands for its whole budget: a lower bound.
+    A run that never arrived, diverged or not, stands for its whole budget: a lower bound. One that
+    ended without the metric says nothing.
 
     Args:
         budget: steps that every run was given.
@@ -80,6 +82,8 @@ def steps_to(name: str, at_least: float, budget: int) -> Of:
         step = run.first_step(name, at_least)
         if step is not None:
             return Outcome(float(max(step, 1)))
+        if name not in run.series and not run.has_diverged:
+            return Outcome(None, f"{run.arm} has no {name}")
         how = "diverged" if run.has_diverged else "never arrived"
         return Outcome(float(budget), f"{run.arm} {how} in {budget:,} steps", "at least")
 

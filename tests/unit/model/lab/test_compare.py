@@ -120,6 +120,14 @@ def test_a_run_that_never_arrives_stands_for_its_budget_as_a_bound() -> None:
     assert other.note == "none never arrived in 100 steps: at least this"
 
 
+def test_a_metric_that_a_run_does_not_have_is_no_lower_bound() -> None:
+    of = steps_to("validation_accuracy", 0.85, budget=100)
+    found = of(run("none", 0, {100: 0.2}))
+    assert (found.value, found.bound, found.note) == (None, "", "none has no validation_accuracy")
+    diverged = of(run("none", 0, {100: 0.2}, outcome="diverged"))
+    assert (diverged.value, diverged.bound) == (100.0, "at least")
+
+
 def test_two_bounds_are_no_number() -> None:
     results = Results((run("batch", 0, {10: 0.1}), run("none", 0, {10: 0.2})))
     (one,) = paired(results, RATIO, "batch", "none", steps_to("test_accuracy", 0.85, 100))
