@@ -84,6 +84,18 @@ def one_test_row(name: str, folder: Path) -> str:
     return written("one-test-row", mine, folder)
 
 
+def without_test_rows(name: str, folder: Path) -> str:
+    """Write a built-in dataset of classes of which every row trains.
+
+    Returns:
+        The name of what was written.
+    """
+    whole = build_dataset(name)
+    facts = whole.facts
+    mine = describe(whole.inputs, whole.targets, facts.classes, train_rows=facts.rows)
+    return written("no-test-row", mine, folder)
+
+
 def written(name: str, dataset: Dataset, folder: Path) -> str:
     """Write a dataset of one's own to where `results_of` finds it by its name, and return that."""
     (folder / name).mkdir()

@@ -118,7 +118,8 @@ def _identity_table(cell: Cell, found: list[Identity]) -> Table:
             one.held_out,
             one.mini_batch,
             one.without,
-            *_percents(one),
+            POINTS * one.accuracy,
+            POINTS * one.accuracy_without,
         )
         for one in found
     )
@@ -139,17 +140,10 @@ def _summary(effect: Effect, found: list[Identity]) -> Iterator[str]:
         "Put into the finished networks without norm, with the gain and the bias that undo them, "
         f"batch norms change the logits by a share of {largest:.1e} at most."
     )
-    known = [_percents(one) for one in found if one.accuracy is not None]
-    if known:
-        before, after = map(fmean, zip(*known, strict=True))
-        told = f"from {before:.3g} to {after:.3g} %"
-        yield f"Without gain and bias they take the training accuracy {told}."
-
-
-def _percents(one: Identity) -> tuple[float | None, float | None]:
-    if one.accuracy is None or one.accuracy_without is None:
-        return None, None
-    return POINTS * one.accuracy, POINTS * one.accuracy_without
+    before = POINTS * fmean(one.accuracy for one in found)
+    after = POINTS * fmean(one.accuracy_without for one in found)
+    told = f"from {before:.3g} to {after:.3g} %"
+    yield f"Without gain and bias they take the training accuracy {told}."
 
 
 EXPERIMENT = Experiment(

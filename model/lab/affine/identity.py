@@ -38,8 +38,8 @@ class Identity:
     held_out: float  # on the test rows, by the same statistics as running ones
     mini_batch: float  # on the first few training rows, by their own statistics
     without: float  # on the training rows, without the gain and the bias
-    accuracy: float | None  # on the training rows, 0 to 1; None without classes
-    accuracy_without: float | None
+    accuracy: float  # on the training rows, 0 to 1
+    accuracy_without: float
 
 
 def identity_of(results: Results, run: RunResult, placement: Side) -> Identity | None:
@@ -51,7 +51,8 @@ def identity_of(results: Results, run: RunResult, placement: Side) -> Identity |
     part, held = start.arrays.train, start.arrays.test
     index = rows_of(start.checked, part).order[:MOST_ROWS]
     train, test = part.inputs[index].double(), held.inputs[:MOST_ROWS].double()
-    classes = None if part.classes is None else part.classes[index]
+    assert part.classes is not None
+    classes = part.classes[index]
     bare = deepcopy(loaded.network).double().eval()
     normed = _normed(run, results, bare, placement)
     with torch.no_grad():
@@ -119,5 +120,5 @@ def _apart(one: Tensor, other: Tensor) -> float:
     return float((one - other).abs().max() / other.abs().max())
 
 
-def _accuracy(logits: Tensor, classes: Tensor | None) -> float | None:
-    return None if classes is None else float(are_correct(logits, classes).double().mean())
+def _accuracy(logits: Tensor, classes: Tensor) -> float:
+    return float(are_correct(logits, classes).double().mean())

@@ -44,7 +44,7 @@ CAVEATS = (
     "On a small dataset both arms end at nearly the same accuracy, so that when one first reaches "
     "the best of the other is largely chance. What differs is which rates work.",
 )
-NO_CLASSES = "No run has a test accuracy: the experiment needs classes and test rows."
+NO_TEST_ROWS = "No run has a test accuracy: the dataset has no test rows."
 
 
 def report(params: RangeParams, results: Results) -> Report:
@@ -146,8 +146,8 @@ def _figures(params: RangeParams, results: Results, reaches: Sequence[Reach]) ->
 
 
 def _caveats(reaches: Sequence[Reach]) -> tuple[str, ...]:
-    has_classes = any(one.guess is not None for one in reaches)
-    return CAVEATS if has_classes else (NO_CLASSES, *CAVEATS)
+    has_test_rows = any(one.guess is not None for one in reaches)
+    return CAVEATS if has_test_rows else (NO_TEST_ROWS, *CAVEATS)
 
 
 def _proofs(params: RangeParams, results: Results) -> tuple[dict[str, Any], ...]:

@@ -36,7 +36,7 @@ class Reach:
 
     @cached_property
     def guess(self) -> float | None:
-        """Accuracy of always naming the most frequent class; None where there are no classes."""
+        """Accuracy of always naming the most frequent class; None without test rows."""
         every = (one for act in ACTIVATIONS for norm in NORMS for one in self._runs(act, norm))
         first = next(every, None)
         return None if first is None else guessing(self.results, first)

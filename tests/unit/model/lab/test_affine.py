@@ -11,6 +11,7 @@ from torch import nn
 
 from model.data.builtin import build
 from model.data.dataset import describe
+from model.errors import SpecRefused
 from model.lab.affine.experiment import EXPERIMENT
 from model.lab.affine.identity import identity_of
 from model.lab.affine.plan import AffineParams
@@ -147,15 +148,16 @@ def test_diverged_and_failed_runs_are_named(trained: tuple[Report, Results]) -> 
     assert report.tables[-1].rows == ()
 
 
-def test_rows_without_classes_are_a_report_without_a_verdict(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
-    folder = tmp_path_factory.mktemp("linear")
-    params = SMALL | {"dataset": "gaussian_linear", "steps": 20, "lr": 0.01}
-    report, _ = report_of(EXPERIMENT, folder, (0,), **params)
+def test_where_both_arms_diverged_there_is_no_pair(trained: tuple[Report, Results]) -> None:
+    runs = tuple(changed(run, outcome="diverged", step=7) for run in trained[1].runs)
+    report = EXPERIMENT.report(asked(EXPERIMENT, **SMALL), Results(runs))
     assert (report.effect.n, report.effect.verdict) == (0, "inconclusive")
-    assert [row[5:] for row in report.tables[-1].rows] == [(None, None)]
-    assert "training accuracy from" not in report.summary
+    assert all(other.n == 0 for other in report.others)
+
+
+def test_targets_that_are_numbers_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SpecRefused, match="cross_entropy needs classes"):
+        report_of(EXPERIMENT, tmp_path, (0,), **SMALL, dataset="gaussian_linear")
 
 
 def test_no_run_at_all_is_a_report_without_figures() -> None:

@@ -2,18 +2,20 @@
 
 from dataclasses import replace
 from math import nan
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from pydantic import ValidationError
 
+from model.errors import SpecRefused
 from model.lab.factors import differing
 from model.lab.learning_rate_range.experiment import EXPERIMENT, report
 from model.lab.learning_rate_range.plan import arm_of, plan
 from model.lab.learning_rate_range.reach import Reach
 from model.lab.results import Results, RunResult, Series
-from tests.laboratory import asked, results_of
+from tests.laboratory import asked, report_of, results_of, without_test_rows
 
 SMALL = {"hidden": [12, 12], "multipliers": [1.0, 1e6], "steps": 30}
 
@@ -172,11 +174,14 @@ def test_without_any_run_nothing_is_concluded(params: Any, results: Results) -> 
     assert (found.effect.n, found.effect.verdict, found.figures) == (0, "inconclusive", ())
 
 
-def test_targets_that_are_numbers_are_said_to_have_no_accuracy(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
-    params = asked(EXPERIMENT, **SMALL, dataset="gaussian_linear")
-    results = results_of(plan(params, (0,)), tmp_path_factory.mktemp("numbers"))
+def test_targets_that_are_numbers_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SpecRefused, match="cross_entropy needs classes"):
+        report_of(EXPERIMENT, tmp_path, (0,), **SMALL, dataset="gaussian_linear")
+
+
+def test_a_dataset_without_test_rows_is_said_to_have_no_accuracy(tmp_path: Path) -> None:
+    params = asked(EXPERIMENT, **SMALL, dataset=without_test_rows("wine", tmp_path))
+    results = results_of(plan(params, (0,)), tmp_path)
 
     found = report(params, results)
 
