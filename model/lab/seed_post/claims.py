@@ -30,6 +30,8 @@ class PostClaim:
     leaves_open: tuple[str, ...]  # or gets wrong, a sentence each
     #: Where not the kind's defaults: smaller, so that all claims are settled within minutes.
     params: Mapping[str, Any] = field(default_factory=dict)
+    #: Beside the dataset, where one is asked for: without what only some datasets allow.
+    of_any: Mapping[str, Any] = field(default_factory=dict)
 
 
 CLAIMS = (
@@ -59,6 +61,7 @@ CLAIMS = (
             "activation is 22: dividing them by the root of the fan-in does what batch norm does "
             "here.",
         ),
+        of_any={"fan_in": None},
     ),
     PostClaim(
         "neuron_chain",
@@ -88,6 +91,7 @@ CLAIMS = (
             "an internal shift is in the weights, and ends with training.",
             "Where it says epoch, a step is meant: the weights move with every batch.",
         ),
+        of_any={"network": "mlp"},
     ),
     PostClaim(
         "noisy_batch_norm",

@@ -31,8 +31,8 @@ class PostParams(Params):
     )
     dataset: DatasetName | None = Field(
         None,
-        description="Rows with classes for every claim that can be asked of any; null: each "
-        "experiment's own.",
+        description="Rows with classes for every claim that can be asked of any, each without "
+        "networks that not every dataset fits; null: each experiment's own.",
     )
     parts: Annotated[tuple[Part, ...], Strict(False), at_most(len(CLAIMS))] = Field(
         tuple(claim.kind for claim in CLAIMS),
@@ -81,7 +81,7 @@ def _params_of(params: PostParams, claim: PostClaim) -> Params:
     kind = KINDS[claim.kind].params
     given: dict[str, Any] = dict(claim.params)
     if params.dataset is not None and "dataset" in kind.model_fields:
-        given["dataset"] = params.dataset
+        given |= {"dataset": params.dataset, **claim.of_any}
     return kind.model_validate(given)
 
 
