@@ -51,13 +51,19 @@ def sentence(effect: Effect) -> str:
     return f"{name[:1].upper()}{name[1:]}: {found(effect_json(effect))}"
 
 
-def ended_early(results: Results) -> tuple[str, ...]:
-    """In words, which runs diverged, and which failed or were cancelled and so say nothing."""
+def ended_early(
+    results: Results, diverged_is: str = "counted as the worst outcome"
+) -> tuple[str, ...]:
+    """In words, which runs diverged, and which failed or were cancelled and so say nothing.
+
+    Args:
+        diverged_is: what numbers make of a run that diverged.
+    """
     diverged = [run for run in results.runs if run.counts and run.has_diverged]
     missing = [run for run in results.runs if not run.counts]
     told = []
     if diverged:
-        told.append(f"Diverged, and counted as the worst outcome: {_named(diverged)}.")
+        told.append(f"Diverged, and {diverged_is}: {_named(diverged)}.")
     if missing:
         told.append(f"In no number, for they failed or were cancelled: {_named(missing)}.")
     return tuple(told)

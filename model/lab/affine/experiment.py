@@ -31,6 +31,7 @@ CAVEATS = (
     "come from. In training these are those of each mini-batch, so that a network in training is "
     "never quite the one without norm.",
 )
+DIVERGED_IS = "counted as an accuracy of 0, and as no loss"
 
 
 def report(params: AffineParams, results: Results) -> Report:
@@ -46,7 +47,7 @@ def report(params: AffineParams, results: Results) -> Report:
         summary=" ".join(_summary(effect, found)),
         tables=tuple(_tables(params, results, rows, found)),
         figures=tuple(figures(params, results, accuracy)),
-        caveats=(*CAVEATS, *ended_early(results), *factors.caveats(proven)),
+        caveats=(*CAVEATS, *ended_early(results, DIVERGED_IS), *factors.caveats(proven)),
         factors=proven,
         others=(
             _given_back(results, first, accuracy),

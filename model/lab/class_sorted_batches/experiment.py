@@ -46,6 +46,7 @@ CAVEATS = (
     "Accuracy in training mode is that of the saved network on further batches, composed as the "
     "run's own: of test rows as well, on which nothing was learned by heart.",
 )
+DIVERGED_IS = "counted as nothing right, and as no gap between modes"
 
 
 def report(params: SortedParams, results: Results) -> Report:
@@ -61,7 +62,7 @@ def report(params: SortedParams, results: Results) -> Report:
         summary=_summary(results, modes, effect),
         tables=_tables(results, modes),
         figures=_figures(results, modes) if any(run.counts for run in results.runs) else (),
-        caveats=(*CAVEATS, *ended_early(results), *_unequal(proven)),
+        caveats=(*CAVEATS, *ended_early(results, DIVERGED_IS), *_unequal(proven)),
         factors=proven,
         others=tuple(_others(results, modes)),
     )

@@ -29,6 +29,7 @@ CAVEATS = (
     "How far averages lag hangs on how far the weights go in 1 / momentum steps. Rows that a "
     "network soon knows by heart move it no more, unless weight decay keeps its weights small.",
 )
+DIVERGED_IS = "in no number of that phase or a later one"
 
 
 def report(params: EmaParams, results: Results) -> Report:
@@ -41,7 +42,7 @@ def report(params: EmaParams, results: Results) -> Report:
         summary=_summary(params, results, looks, effect),
         tables=_tables(params, results, looks),
         figures=(_figure(params, results, looks),) if looks else (),
-        caveats=(*_caveats(params), *ended_early(results), *factors.caveats(proven)),
+        caveats=(*_caveats(params), *ended_early(results, DIVERGED_IS), *factors.caveats(proven)),
         factors=proven,
         others=tuple(_others(params, results, looks)),
     )

@@ -36,6 +36,7 @@ SMALL = (
     "well-chosen rate ends nearly as high. What holds is the speed, and how little it hangs on the "
     "start and on the rate."
 )
+DIVERGED_IS = "counted as the worst outcome, in drift as far as it was seen to go"
 
 
 def report(params: IoffeParams, results: Results) -> Report:
@@ -158,7 +159,7 @@ def _caveats(params: IoffeParams, results: Results) -> Iterator[str]:
     )
     if params.scale == "default":
         yield SMALL
-    yield from ended_early(results)
+    yield from ended_early(results, DIVERGED_IS)
 
 
 def _proofs(params: IoffeParams, results: Results) -> Iterator[dict[str, Any]]:

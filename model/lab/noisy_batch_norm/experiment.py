@@ -39,6 +39,7 @@ SMALL = (
     "The paper trains a VGG on CIFAR-10 and finds that the same noise alone prevents training "
     "altogether. In this smaller network that holds at large rates; at small ones it is slower."
 )
+DIVERGED_IS = "counted as the worst outcome, in drift as far as it was seen to go"
 
 
 def report(params: NoisyParams, results: Results) -> Report:
@@ -53,7 +54,7 @@ def report(params: NoisyParams, results: Results) -> Report:
         caveats=(
             *CAVEATS,
             *([SMALL] if params.scale == "default" else []),
-            *ended_early(results),
+            *ended_early(results, DIVERGED_IS),
             *factors.caveats(proven),
         ),
         factors=proven,

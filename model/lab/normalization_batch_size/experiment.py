@@ -40,6 +40,7 @@ CAVEATS = (
     "That freezing the statistics for the last fifth of training repairs small groups (32.5 to "
     "25.2 % at 2) was not run: no norm of this service trains with frozen statistics.",
 )
+DIVERGED_IS = "counted as nothing right, and as no difference of two errors"
 
 
 def report(params: GroupParams, results: Results) -> Report:
@@ -54,7 +55,7 @@ def report(params: GroupParams, results: Results) -> Report:
         summary=_summary(params, results, errors, effect),
         tables=(*_tables(params, results, errors), _published()),
         figures=(_figure(params, results, errors),) if _has_counted(results) else (),
-        caveats=(*CAVEATS, *ended_early(results), *factors.caveats(proven)),
+        caveats=(*CAVEATS, *ended_early(results, DIVERGED_IS), *factors.caveats(proven)),
         factors=proven,
         others=tuple(_others(params, results, errors)),
     )

@@ -33,6 +33,7 @@ CAVEATS = (
     "Target rows are the test rows themselves, without their labels, as in the papers. How well "
     "the statistics of one batch do on the next one was not looked at.",
 )
+DIVERGED_IS = "in no number, for there is nothing to adapt"
 
 
 def report(params: AdaptationParams, results: Results) -> Report:
@@ -44,7 +45,7 @@ def report(params: AdaptationParams, results: Results) -> Report:
         summary=_summary(looks, effect),
         tables=_tables(results, looks) if looks else (),
         figures=_figures(params, looks) if looks else (),
-        caveats=(*CAVEATS, *_left_out(params, looks), *ended_early(results)),
+        caveats=(*CAVEATS, *_left_out(params, looks), *ended_early(results, DIVERGED_IS)),
         others=(judge(MIXTURE, mixtures(looks)), *_others(results, looks)),
     )
 

@@ -108,7 +108,7 @@ def test_diverged_and_failed_runs_are_named(results: Results) -> None:
     report = EXPERIMENT.report(asked(EXPERIMENT, **SMALL), Results(tuple(runs)))
     assert (report.effect.n, report.effect.verdict) == (0, "inconclusive")
     told = " ".join(report.caveats)
-    assert f"worst outcome: {BATCH}, seed 0" in told
+    assert f"nothing right, and as no gap between modes: {BATCH}, seed 0" in told
     assert f"{RENORM}, seed 0" in told
 
 

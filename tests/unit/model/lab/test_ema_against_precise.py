@@ -112,6 +112,14 @@ def test_runs_of_one_seed_have_the_same_weights_and_other_statistics(results: Re
     assert moved == {"1.running_mean", "1.running_var"}
 
 
+def test_a_run_that_diverged_is_said_to_be_in_no_number(results: Results) -> None:
+    runs = tuple(replace(run_, outcome="diverged", step=3) for run_ in results.runs)
+    report = EXPERIMENT.report(asked(EXPERIMENT, **SMALL), Results(runs[:1]))
+    assert (report.effect.n, report.others[0].n) == (0, 0)
+    told = "Diverged, and in no number of that phase or a later one: momentum 0.5, seed 0."
+    assert told in report.caveats
+
+
 def test_the_report_is_about_the_checkpoints_of_each_run(results: Results) -> None:
     report = EXPERIMENT.report(asked(EXPERIMENT, **SMALL), results)
     by_hand, shares = [], []

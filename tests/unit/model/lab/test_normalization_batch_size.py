@@ -112,7 +112,7 @@ def test_a_diverged_run_gets_everything_wrong(results: Results) -> None:
     report = EXPERIMENT.report(asked(EXPERIMENT, **SMALL), Results(runs))
     others = [100 * (one.last("test_accuracy") or 0) for one in results.of("groups of 8")]
     assert [one.value for one in report.effect.seeds] == pytest.approx(others)
-    assert any("Diverged" in caveat for caveat in report.caveats)
+    assert any("nothing right, and as no difference" in caveat for caveat in report.caveats)
 
 
 def test_a_missing_reference_leaves_nothing_to_say(results: Results) -> None:

@@ -210,7 +210,7 @@ def test_a_run_that_diverged_or_failed_is_named_and_says_nothing(results: Result
     report = EXPERIMENT.report(asked(EXPERIMENT, **SMALL), Results(broken))
     assert (report.effect.n, report.effect.verdict, report.figures) == (0, "inconclusive", ())
     told = " ".join(report.caveats)
-    assert "clean, seed 0" in told
+    assert "Diverged, and in no number, for there is nothing to adapt: clean, seed 0." in told
     assert "clean, seed 1" in told
 
 
