@@ -39,16 +39,19 @@ class Fingerprint:
     order: str
     layers: tuple[Tensors, ...]  # with weights, input side first
     others: Mapping[str, tuple[int, ...]]  # shapes of all other parameters: those of norms
+    norm_layers: int  # with parameters or without
 
 
 def fingerprint(start: Start) -> Fingerprint:
     """Hash the start of a run."""
     parameters = dict(start.network.named_parameters())
-    weighted = [layer.name for layer in start.checked.plan.walk() if layer.has_weights]
+    planned = tuple(start.checked.plan.walk())
+    weighted = [layer.name for layer in planned if layer.has_weights]
     layers = tuple(_tensors(name, parameters) for name in weighted)
     taken = {f"{one.layer}.{part}" for one in layers for part in one.hashes}
     others = {name: tuple(p.shape) for name, p in parameters.items() if name not in taken}
-    return Fingerprint(start.checked.spec, order_hash(start), layers, others)
+    norms = sum(layer.norm is not None for layer in planned)
+    return Fingerprint(start.checked.spec, order_hash(start), layers, others, norms)
 
 
 def compared(first: Fingerprint, second: Fingerprint, names: tuple[str, str]) -> dict[str, Any]:
@@ -69,11 +72,15 @@ def compared(first: Fingerprint, second: Fingerprint, names: tuple[str, str]) ->
         "different_tensors": different,
         "tensors_of_one": alone,
         "norm_parameters": [sorted(first.others), sorted(second.others)],
+        "norm_layers": [first.norm_layers, second.norm_layers],
     }
 
 
 def caveats(proofs: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """In words, which of the compared arms do not share what a factor should leave alone."""
+    """In words, which of the compared arms do not share what a factor should leave alone.
+
+    And which share their norm, though it should differ, for no norm layer stands in either.
+    """
     found: dict[str, None] = {}
     for proof in proofs:
         arms = " and ".join(proof["arms"])
@@ -81,7 +88,16 @@ def caveats(proofs: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
             found[f"{arms} do not see the same rows in the same order."] = None
         if not proof["same_start"]:
             found[f"{arms} do not start from the same weights."] = None
+        if any(map(_is_of_norm, proof["differ_in"])) and not any(proof["norm_layers"]):
+            text = f"{arms} have no norm layer, so their norms make no difference between them."
+            found[text] = None
     return tuple(found)
+
+
+def is_one_network(proof: Mapping[str, Any]) -> bool:
+    """Whether two arms differ in nothing but a norm that stands in neither."""
+    fields = proof["differ_in"]
+    return bool(fields) and all(map(_is_of_norm, fields)) and not any(proof["norm_layers"])
 
 
 def differing(first: RunSpec, second: RunSpec) -> list[str]:
@@ -108,6 +124,10 @@ def tensor_hash(tensor: Tensor) -> str:
     digest = hashlib.sha256(repr((str(plain.dtype), tuple(plain.shape))).encode())
     digest.update(plain.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def _is_of_norm(field: str) -> bool:
+    return field.partition(".")[0] == "norm"
 
 
 def _tensors(layer: str, parameters: Mapping[str, Tensor]) -> Tensors:

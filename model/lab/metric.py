@@ -6,10 +6,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from model.lab.compare import Of, last, mean_between
+from model.lab.compare import Of, Outcome, last, mean_between
 from model.lab.experiment import Params
 from model.lab.fields import Base
 from model.lab.results import RunResult
+from model.lab.verdict import Bound
 
 MetricName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_./-]{0,99}$")]
 BASE: dict[str, Any] = {
@@ -44,12 +45,15 @@ class MetricParams(Params):
 def number_of(params: MetricParams, runs: Sequence[RunResult]) -> Of:
     """What each run comes to; a diverged one stands for the worst that there is.
 
-    That is 0 of an accuracy, and of anything else the worst finite value that any run had.
+    That is 0 of an accuracy, and of anything else the worst finite value that any run had, which
+    is a bound.
     """
-    worst = 0.0 if params.metric.endswith("accuracy") else _worst(params, runs)
-    if params.at == "last":
-        return last(params.metric, worst)
-    return mean_between(params.metric, 0, max((run.step for run in runs), default=0), worst)
+    if params.metric.endswith("accuracy"):
+        return _number(params, 0.0, "")
+    worst = _worst(params, runs)
+    if worst is None:
+        return lambda run: Outcome(None, f"{run.arm} has no finite {params.metric}")
+    return _number(params, worst, "at least" if params.lower_is_better else "at most")
 
 
 def numbers(of: Of, runs: Iterable[RunResult]) -> list[float]:
@@ -68,14 +72,35 @@ def diverged_caveats(runs: Sequence[RunResult], params: MetricParams) -> tuple[s
 
 
 def missing_caveats(runs: Sequence[RunResult], params: MetricParams) -> tuple[str, ...]:
-    """That the metric is none of the runs', where it is not."""
-    if not runs or any(params.metric in run.series for run in runs):
+    """That the metric is none of the runs', or nowhere finite, where it is not."""
+    if not runs:
         return ()
+    if any(params.metric in run.series for run in runs):
+        known = any(isfinite(value) for value in _values(params, runs))
+        return () if known else (f"No run has a finite {params.metric}.",)
     there = ", ".join(sorted({name for run in runs for name in run.series}))
     return (f"No run has a metric {params.metric}; they have {there}.",)
 
 
-def _worst(params: MetricParams, runs: Sequence[RunResult]) -> float:
-    found = [run.series[params.metric].values for run in runs if params.metric in run.series]
-    finite = [value for values in found for value in values if isfinite(value)]
-    return (max if params.lower_is_better else min)(finite, default=0.0)
+def _number(params: MetricParams, worst: float, bound: Bound) -> Of:
+    if params.at == "last":
+        return last(params.metric, worst, bound)
+
+    def of(run: RunResult) -> Outcome:
+        # A run that diverged lacks points up to the end of its budget, which lies beyond its step.
+        end = run.step + run.has_diverged
+        return mean_between(params.metric, 0, end, worst, bound)(run)
+
+    return of
+
+
+def _worst(params: MetricParams, runs: Sequence[RunResult]) -> float | None:
+    """The worst finite value of the runs that count; None: there is none."""
+    counted = [run for run in runs if run.counts]
+    finite = [value for value in _values(params, counted) if isfinite(value)]
+    return (max if params.lower_is_better else min)(finite, default=None)
+
+
+def _values(params: MetricParams, runs: Iterable[RunResult]) -> list[float]:
+    found = (run.series[params.metric].values for run in runs if params.metric in run.series)
+    return [value for values in found for value in values]

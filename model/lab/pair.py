@@ -9,11 +9,11 @@ from pydantic import AfterValidator, Field
 
 from model.errors import SpecRefused
 from model.figures.charts import Bars, BarSeries, Curves, Figure, Numbers, Role
+from model.lab import factors
 from model.lab.arms import by_seed
 from model.lab.bands import band
 from model.lab.compare import Of, paired
 from model.lab.experiment import Experiment, PlannedRun
-from model.lab.factors import caveats, compared, fingerprint
 from model.lab.fields import PLANNED, FieldName, varied
 from model.lab.metric import (
     MetricParams,
@@ -24,7 +24,7 @@ from model.lab.metric import (
 )
 from model.lab.report import Report, Table
 from model.lab.results import Results
-from model.lab.verdict import Declared, Effect, judge
+from model.lab.verdict import Declared, Effect, OfSeed, judge
 from model.spec import RunSpec, plain_text
 
 ROLES: tuple[Role, ...] = (
@@ -84,9 +84,10 @@ def report(params: PairParams, results: Results) -> Report:
     """Compare every arm with the first one, seed by seed."""
     reference, second, *more = params.arms
     of = number_of(params, results.runs)
-    effect = _effect(params, results, of, second)
-    counted = [run for run in results.runs if run.counts]
     proven = proofs(results, reference, (second, *more))
+    same = {proof["arms"][1] for proof in proven if factors.is_one_network(proof)}
+    effect, *others = (_effect(params, results, of, arm, arm in same) for arm in (second, *more))
+    counted = [run for run in results.runs if run.counts]
     return Report(
         effect=effect,
         summary=_summary(params, results, of, effect),
@@ -95,18 +96,18 @@ def report(params: PairParams, results: Results) -> Report:
         caveats=(
             *missing_caveats(counted, params),
             *diverged_caveats(counted, params),
-            *caveats(proven),
+            *factors.caveats(proven),
         ),
         factors=proven,
-        others=tuple(_effect(params, results, of, arm) for arm in more),
+        others=tuple(others),
     )
 
 
 def proofs(results: Results, reference: str, others: Sequence[str]) -> tuple[dict[str, Any], ...]:
     """That arms differ from a reference as they should, seed by seed."""
-    first = {run.seed: fingerprint(results.start(run)) for run in results.of(reference)}
+    first = {run.seed: factors.fingerprint(results.start(run)) for run in results.of(reference)}
     return tuple(
-        compared(first[run.seed], fingerprint(results.start(run)), (reference, arm))
+        factors.compared(first[run.seed], factors.fingerprint(results.start(run)), (reference, arm))
         for arm in others
         for run in results.of(arm)
         if run.seed in first
@@ -124,9 +125,13 @@ def _declared(params: PairParams, arm: str) -> Declared:
     return Declared(name, "", "difference", params.claimed, params.margin)
 
 
-def _effect(params: PairParams, results: Results, of: Of, arm: str) -> Effect:
+def _effect(params: PairParams, results: Results, of: Of, arm: str, is_one_network: bool) -> Effect:
+    """What an arm comes to against the reference; where both are one network, nothing."""
     declared = _declared(params, arm)
-    return judge(declared, paired(results, declared, arm, next(iter(params.arms)), of))
+    seeds = paired(results, declared, arm, next(iter(params.arms)), of)
+    if is_one_network:
+        seeds = [OfSeed(one.seed, None, "the arms are one network") for one in seeds]
+    return judge(declared, seeds)
 
 
 def _summary(params: PairParams, results: Results, of: Of, effect: Effect) -> str:

@@ -1,6 +1,7 @@
 """A sweep: every combination of the values of up to three fields, on every seed."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from math import nan, prod
 from statistics import fmean
@@ -11,7 +12,7 @@ from pydantic import AfterValidator, Field, Strict
 from model.errors import SpecRefused
 from model.figures.charts import Bars, BarSeries, Figure, Map, Panel
 from model.lab import factors
-from model.lab.compare import Of
+from model.lab.compare import Of, Outcome, compared
 from model.lab.experiment import MOST_RUNS, Experiment, PlannedRun
 from model.lab.fields import PLANNED, FieldName, text_of, varied
 from model.lab.metric import (
@@ -62,6 +63,7 @@ class SweepParams(MetricParams):
 
 
 Cell = tuple[int, ...]  # the place of each field's value
+BySeed = Mapping[int, Mapping[str, Outcome]]  # what the cells of each seed come to, by their name
 
 
 def plan(params: SweepParams, seeds: Sequence[int]) -> tuple[PlannedRun, ...]:
@@ -101,6 +103,7 @@ def report(params: SweepParams, results: Results) -> Report:
         caveats=(
             *missing_caveats(counted, params),
             *diverged_caveats(counted, params),
+            *factors.caveats(proven),
             *_unproven(params),
         ),
         factors=proven,
@@ -169,30 +172,38 @@ def _effect(params: SweepParams, results: Results, of: Of) -> Effect:
     return judge(_declared(params), [_of_seed(seed, known, params) for seed in sorted(known)])
 
 
-def _by_seed(params: SweepParams, results: Results, of: Of) -> dict[int, dict[str, float]]:
-    """Of each seed, what every cell comes to."""
-    found: dict[int, dict[str, float]] = {run.seed: {} for run in results.runs}
+def _by_seed(params: SweepParams, results: Results, of: Of) -> BySeed:
+    """Of each seed, what every cell comes to that comes to a number."""
+    found: dict[int, dict[str, Outcome]] = {run.seed: {} for run in results.runs}
     for arm in arms_of(params).values():
         for run in results.of(arm):
-            value = of(run).value
-            if value is not None:
-                found[run.seed][arm] = value
+            outcome = of(run)
+            if outcome.value is not None:
+                found[run.seed][arm] = outcome
     return found
 
 
-def _of_seed(seed: int, known: Mapping[int, Mapping[str, float]], params: SweepParams) -> OfSeed:
-    means: dict[str, float] = {}
-    for arm in known[seed]:
-        others = [cells[arm] for other, cells in known.items() if other != seed and arm in cells]
-        if others:
-            means[arm] = fmean(others)
+def _of_seed(seed: int, known: BySeed, params: SweepParams) -> OfSeed:
+    means = _means_without(seed, known)
     if len(means) < 2:
         return OfSeed(seed, None, "no other seed to choose the cells by")
-    sign = -1 if params.lower_is_better else 1
-    best = max(means, key=lambda arm: sign * means[arm])
-    worst = min(means, key=lambda arm: sign * means[arm])
-    gain = sign * (known[seed][best] - known[seed][worst])
-    return OfSeed(seed, gain, f"best {best}; worst {worst}")
+    lowest, highest = (choose(means, key=lambda arm: means[arm]) for choose in (min, max))
+    best, worst = (lowest, highest) if params.lower_is_better else (highest, lowest)
+    higher, lower = (known[seed][arm] for arm in (highest, lowest))
+    gain = compared(_declared(params), seed, higher, lower)
+    told = f"best {best}; worst {worst}"
+    return replace(gain, note=f"{told}; {gain.note}" if gain.note else told)
+
+
+def _means_without(seed: int, known: BySeed) -> dict[str, float]:
+    """Of each cell that this seed has, the mean over the other seeds."""
+    means: dict[str, float] = {}
+    for arm in known[seed]:
+        cells = (cells.get(arm) for other, cells in known.items() if other != seed)
+        values = [one.value for one in cells if one is not None and one.value is not None]
+        if values:
+            means[arm] = fmean(values)
+    return means
 
 
 def _summary(params: SweepParams, results: Results, of: Of, effect: Effect) -> str:
@@ -280,12 +291,16 @@ def _panel(
 
 
 def _proofs(params: SweepParams, results: Results) -> tuple[dict[str, Any], ...]:
-    """What the first cells share with the very first, on one seed."""
-    names = list(arms_of(params).values())[:MOST_PROVEN]
-    found = [(arm, results.of(arm)[0]) for arm in names if results.of(arm)]
-    prints = [(arm, factors.fingerprint(results.start(run))) for arm, run in found]
+    """What the first cells share with the very first, on one seed that both have."""
+    names = [arm for arm in list(arms_of(params).values())[:MOST_PROVEN] if results.of(arm)]
+    pairs = [pair for arm in names[1:] if (pair := next(results.pairs(names[0], arm), None))]
+    firsts = {one.seed: one for one, _ in pairs}
+    prints = {seed: factors.fingerprint(results.start(run)) for seed, run in firsts.items()}
     return tuple(
-        factors.compared(prints[0][1], other, (prints[0][0], arm)) for arm, other in prints[1:]
+        factors.compared(
+            prints[one.seed], factors.fingerprint(results.start(other)), (one.arm, other.arm)
+        )
+        for one, other in pairs
     )
 
 

@@ -7,7 +7,15 @@ from typing import Any
 import pytest
 import torch
 
-from model.lab.factors import Fingerprint, caveats, compared, differing, fingerprint, tensor_hash
+from model.lab.factors import (
+    Fingerprint,
+    caveats,
+    compared,
+    differing,
+    fingerprint,
+    is_one_network,
+    tensor_hash,
+)
 from model.lab.results import Results, RunResult, Start
 from model.spec import RunSpec
 from tests.laboratory import dataset_folder
@@ -51,6 +59,38 @@ def test_arms_that_differ_in_their_norm_share_weights_and_order(printed: Printed
     )
     assert told["norm_parameters"] == [[], ["1.bias", "1.weight", "4.bias", "4.weight"]]
     assert told["order_sha256"][0] == told["order_sha256"][1]
+    assert caveats([told]) == ()
+
+
+def test_arms_without_a_norm_layer_are_the_same_however_their_norms_differ(
+    printed: Printed,
+) -> None:
+    layers = [{"kind": "flatten"}, {"kind": "linear", "out_features": 3}]
+    network = {"kind": "layers", "layers": layers}
+    told = compared(printed(network=network), printed(network=network, norm="batch"), ("a", "b"))
+    assert (told["differ_in"], told["norm_layers"]) == (["norm"], [0, 0])
+    assert is_one_network(told)
+    assert caveats([told]) == (
+        "a and b have no norm layer, so their norms make no difference between them.",
+    )
+    rates = ({"kind": "sgd", "lr": lr} for lr in (0.1, 1.0))
+    one, two = (
+        printed(network=network, norm=norm, optimizer=optimizer)
+        for norm, optimizer in zip(("none", "batch"), rates, strict=True)
+    )
+    told = compared(one, two, ("a", "b"))
+    assert not is_one_network(told)
+    assert len(caveats([told])) == 1
+
+
+def test_a_norm_without_parameters_is_a_norm_layer(printed: Printed) -> None:
+    told = compared(
+        printed(norm={"kind": "batch", "affine": False}),
+        printed(norm={"kind": "batch", "affine": False, "eps": 0.1}),
+        ("a", "b"),
+    )
+    assert (told["norm_parameters"], told["norm_layers"]) == ([[], []], [2, 2])
+    assert not is_one_network(told)
     assert caveats([told]) == ()
 
 

@@ -1,6 +1,6 @@
 """The kind `pair`: its plan, its effect and its proof, on hand-made and on trained runs."""
 
-from math import inf
+from math import inf, nan
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +146,75 @@ def test_a_diverged_arm_counts_as_the_worst_and_is_named(wine: str) -> None:
     )
     told = EXPERIMENT.report(params(metric="test_loss"), losses)
     assert told.effect.value == pytest.approx(0.5 - 3.0)
+
+
+@pytest.mark.parametrize("at", ["last", "mean"])
+@pytest.mark.parametrize("metric", ["test_accuracy", "test_loss"])
+def test_two_diverged_arms_are_no_pair(wine: str, at: str, metric: str) -> None:
+    """A difference of 0 would say that the norm is known to make none."""
+    runs = tuple(
+        run(wine, arm, seed, {10: 0.5, step: nan}, metric, outcome="diverged", step=step)
+        for arm, step in (("none", 12), ("batch", 15))
+        for seed in range(3)
+    )
+    told = EXPERIMENT.report(params(metric=metric, at=at), Results(runs))
+    assert (told.effect.n, told.effect.verdict) == (0, "inconclusive")
+    assert told.effect.seeds[0].note == "batch diverged at step 15; none diverged at step 12"
+
+
+def test_the_arm_that_diverges_last_has_not_trained_to_its_end(wine: str) -> None:
+    """By a mean over all of training, which for it is that up to the last step of any run."""
+    runs = (
+        run(wine, "none", 0, {10: 0.9}, outcome="diverged", step=30),
+        run(wine, "batch", 0, {10: 0.4, 20: 0.6}),
+    )
+    told = EXPERIMENT.report(params(at="mean"), Results(runs))
+    assert told.effect.value == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("claimed", "verdict"), [("below", "inconclusive"), ("above", "contradicts")]
+)
+def test_a_diverged_loss_is_larger_than_any_number_that_stands_for_it(
+    wine: str, claimed: str, verdict: str
+) -> None:
+    """None is counted as 0.52, which is within the margin of batch; the truth is not."""
+    diverged = {"outcome": "diverged", "step": 12}
+    runs = [run(wine, "none", seed, {10: 0.52}, "test_loss", **diverged) for seed in range(3)]
+    runs += [run(wine, "batch", seed, {20: 0.5}, "test_loss") for seed in range(3)]
+    asked = params(metric="test_loss", claimed=claimed, margin=0.1)
+    told = EXPERIMENT.report(asked, Results(tuple(runs)))
+    assert [one.bound for one in told.effect.seeds] == ["at most"] * 3
+    assert told.effect.verdict == verdict
+
+
+def test_a_loss_that_is_nowhere_finite_is_no_number(wine: str) -> None:
+    runs = (
+        run(wine, "none", 0, {10: nan}, "test_loss", outcome="diverged", step=12),
+        run(wine, "batch", 0, {20: inf}, "test_loss"),
+    )
+    told = EXPERIMENT.report(params(metric="test_loss"), Results(runs))
+    assert told.effect.seeds[0].value is None
+    assert "No run has a finite test_loss." in told.caveats
+
+
+def test_a_failed_run_is_not_the_worst_that_a_diverged_one_stands_for(wine: str) -> None:
+    runs = (
+        run(wine, "none", 0, {10: 3.0}, "test_loss", outcome="diverged", step=12),
+        run(wine, "batch", 0, {20: 0.5}, "test_loss"),
+        run(wine, "none", 1, {10: 99.0}, "test_loss", state="failed", outcome=None),
+    )
+    told = EXPERIMENT.report(params(metric="test_loss"), Results(runs))
+    assert told.effect.value == pytest.approx(0.5 - 3.0)
+
+
+def test_arms_that_are_one_network_are_not_compared(tmp_path: Path) -> None:
+    network = {"kind": "layers", "layers": [{"kind": "linear", "out_features": 3}]}
+    told, _ = report_of(EXPERIMENT, tmp_path, seeds=(0, 1), base=BASE | {"network": network})
+    assert (told.effect.n, told.effect.verdict) == (0, "inconclusive")
+    note = "none and batch have no norm layer, so their norms make no difference between them."
+    assert told.caveats == (note,)
+    assert [one.note for one in told.effect.seeds] == ["the arms are one network"] * 2
 
 
 def test_further_arms_are_judged_too(wine: str) -> None:

@@ -35,8 +35,8 @@ def wine(tmp_path_factory: pytest.TempPathFactory) -> str:
 def run(dataset: str, arm: str, seed: int, value: float, **more: Any) -> RunResult:
     told: dict[str, Any] = {"state": "succeeded", "outcome": "completed", "why": None}
     told |= {"spec": RunSpec.model_validate(BASE), "step": 20, "measured": {}, "checkpoints": ()}
-    series = {"test_accuracy": Series((20,), (value,))}
-    return RunResult(arm=arm, seed=seed, dataset=dataset, series=series, **told | more)
+    told["series"] = {"test_accuracy": Series((20,), (value,))}
+    return RunResult(arm=arm, seed=seed, dataset=dataset, **told | more)
 
 
 def test_the_plan_is_the_whole_grid_on_every_seed() -> None:
@@ -146,6 +146,56 @@ def test_the_map_has_the_first_field_along_x_and_marks_diverged_cells(wine: str)
     assert isnan(panel.values[0][1])
     assert panel.values[1] == (pytest.approx(0.1), pytest.approx(0.3))
     assert told.tables[0].rows[2] == ("1.0", "none", 0.0, 0.0, 0.0, 1, 1)
+
+
+def test_cells_that_all_diverged_say_nothing_of_the_fields(wine: str) -> None:
+    told = {"outcome": "diverged", "step": 12}
+    runs = [run(wine, arm, s, 0.5, **told) for arm in CELLS for s in range(3)]
+    report = EXPERIMENT.report(params(), Results(tuple(runs)))
+    assert (report.effect.n, report.effect.verdict) == (0, "inconclusive")
+    assert "diverged at step 12" in report.effect.seeds[0].note
+
+
+def test_the_gain_on_a_cell_whose_loss_diverged_is_a_bound(wine: str) -> None:
+    told: dict[str, Any] = {"outcome": "diverged", "step": 12}
+    runs = []
+    for i, arm in enumerate(CELLS):
+        for seed in range(3):
+            series = {"test_loss": Series((20,), (0.1 * (i + 1),))}
+            more = told if arm == CELLS[3] else {}
+            runs.append(run(wine, arm, seed, 0.0, **more | {"series": series}))
+    report = EXPERIMENT.report(params(metric="test_loss", margin=1.0), Results(tuple(runs)))
+    assert [one.value for one in report.effect.seeds] == pytest.approx([0.3] * 3)
+    assert [one.bound for one in report.effect.seeds] == ["at least"] * 3
+    assert report.effect.verdict == "inconclusive"
+    assert report.effect.seeds[0].note.startswith(f"best {CELLS[0]}; worst {CELLS[3]}")
+
+
+def test_cells_are_proven_alike_on_a_seed_that_both_have(wine: str) -> None:
+    def of(arm: str, seed: int, **more: Any) -> RunResult:
+        spec = RunSpec.model_validate(BASE | {"seed": seed, "norm": arm.rpartition(" ")[2]})
+        return run(wine, arm, seed, 0.5, spec=spec, **more)
+
+    lost = {"state": "failed", "outcome": None}
+    runs = [
+        *(of(CELLS[0], 0, **lost), of(CELLS[0], 1), of(CELLS[0], 2)),
+        *(of(CELLS[1], 0), of(CELLS[1], 1), of(CELLS[1], 2, **lost)),
+        *(of(CELLS[2], 0), of(CELLS[2], 1, **lost), of(CELLS[2], 2)),
+        *(of(CELLS[3], 0), of(CELLS[3], 1, **lost), of(CELLS[3], 2, **lost)),
+    ]
+    report = EXPERIMENT.report(params(), Results(tuple(runs)))
+    assert [(one["arms"], one["seed"]) for one in report.factors] == [
+        ([CELLS[0], CELLS[1]], 1),
+        ([CELLS[0], CELLS[2]], 2),
+    ]
+    assert all(one["same_order"] and one["same_start"] for one in report.factors)
+    assert report.caveats == ()
+
+
+def test_cells_that_do_not_start_alike_are_named(tmp_path: Path) -> None:
+    fields = {"init.gain": [1.0, 2.0]}
+    report, _ = report_of(EXPERIMENT, tmp_path, seeds=(0,), base=BASE, fields=fields)
+    assert report.caveats == ("gain 1.0 and gain 2.0 do not start from the same weights.",)
 
 
 def test_one_field_is_bars_and_three_are_panels(wine: str) -> None:
