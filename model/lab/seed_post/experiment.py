@@ -1,6 +1,6 @@
 """The post as an experiment: its claims in its order, each settled by an experiment of its own."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from math import log
 from statistics import fmean
@@ -57,7 +57,7 @@ def report(params: PostParams, results: Results) -> Report:
         (claim, experiment.report(asked, _of(results, claim)))
         for claim, experiment, asked in _asked(params)
     ]
-    effect = judge(DECLARED, list(_shares([one for _, one in told])))
+    effect = judge(DECLARED, list(shares([one for _, one in told], results.seeds)))
     sections = tuple(_section(*one) for one in told)
     return Report(
         effect=effect,
@@ -117,26 +117,38 @@ def _section(claim: PostClaim, told: Report) -> Section:
     )
 
 
-def _shares(reports: Sequence[Report]) -> Iterator[OfSeed]:
-    """Of each seed, the share of claims that hold in it, less one half."""
-    for seed in sorted({one.seed for told in reports for one in told.effect.seeds}):
-        held = [
-            _holds(told.effect, one.value)
-            for told in reports
-            for one in told.effect.seeds
-            if one.seed == seed and one.value is not None
-        ]
-        if held:
+def shares(reports: Sequence[Report], seeds: Iterable[int]) -> Iterator[OfSeed]:
+    """Of each seed, the share of claims that hold in it, less one half.
+
+    A seed in which not every claim has a value has none: what is left would be another question.
+    """
+    known = {one.seed for told in reports for one in told.effect.seeds}
+    for seed in sorted(known.union(seeds)):
+        held = [found for told in reports if (found := _holds(told.effect, seed)) is not None]
+        if len(held) < len(reports):
+            yield OfSeed(seed, None, f"{len(held)} of {len(reports)} claims have a value")
+        else:
             yield OfSeed(seed, fmean(held) - 0.5, f"{sum(held)} of {len(held)} claims")
 
 
-def _holds(effect: Effect, value: float) -> bool:
-    """Whether one seed's value is beyond the margin on the claimed side."""
-    declared = effect.declared
+def _holds(effect: Effect, seed: int) -> bool | None:
+    """Whether a seed's value is beyond the margin on the claimed side.
+
+    None: it has no value, or but a bound, and the true one may lie across the margin.
+    """
+    one = next((one for one in effect.seeds if one.seed == seed), None)
+    if one is None or one.value is None:
+        return None
+    is_beyond = _is_beyond(effect.declared, one.value)
+    if one.bound and is_beyond != (one.bound == effect.declared.towards):
+        return None
+    return is_beyond
+
+
+def _is_beyond(declared: Declared, value: float) -> bool:
+    margin = declared.margin
     if declared.scale == "ratio":
-        value, margin = log(value), log(declared.margin)
-    else:
-        margin = declared.margin
+        value, margin = log(value), log(margin)
     return value > margin if declared.claimed == "above" else value < -margin
 
 
