@@ -11,6 +11,9 @@ from model.spec.parts import Units, at_most
 
 AVERAGED = 5  # checkpoints of the sound run, whose weights are averaged
 
+#: Of the short runs, a param by the field that it fills.
+NAMED = {"budget": "lag_steps"}
+
 
 class ZooParams(Params):
     """What the sound twin is."""
@@ -62,8 +65,8 @@ def _runs(params: ZooParams, seed: int) -> tuple[PlannedRun, ...]:
     lagging = {"norm": {"kind": "batch", "momentum": 0.001}}
     return (
         PlannedRun("sound", seed, spec_of(**fields, norm="batch", **whole)),
-        PlannedRun("lagging", seed, spec_of(**fields, **lagging, **short)),
-        PlannedRun("not lagging", seed, spec_of(**fields, norm="batch", **short)),
+        PlannedRun("lagging", seed, spec_of(**fields, **lagging, **short), NAMED),
+        PlannedRun("not lagging", seed, spec_of(**fields, norm="batch", **short), NAMED),
     )
 
 

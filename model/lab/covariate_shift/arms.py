@@ -23,6 +23,8 @@ STEPS = {"mlp": 500, "vgg": 300, "deep_linear": 2_000}
 PROBES, PUBLISHED_PROBES = 40, 200
 TITLES = {"mlp": "MLP", "vgg": "VGG", "deep_linear": "deep linear network"}
 
+NAMED = {"network.image_shape": "image_shape"}  # a param by the field that it fills
+
 NetworkName = Literal["mlp", "vgg", "deep_linear"]
 
 
@@ -84,7 +86,9 @@ def plan(params: Params, seeds: Sequence[int]) -> tuple[PlannedRun, ...]:
     """
     _refuse(params)
     return tuple(
-        PlannedRun(arm_of(network, norm), seed, spec_of(**_fields(params, network, norm, seed)))
+        PlannedRun(
+            arm_of(network, norm), seed, spec_of(**_fields(params, network, norm, seed)), NAMED
+        )
         for seed in seeds
         for network in params.networks
         for norm in NORMS

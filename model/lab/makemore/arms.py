@@ -19,6 +19,7 @@ PUBLISHED_STEPS, DEFAULT_STEPS = 200_000, 3_000
 LOOKS = 10  # checkpoints at which running statistics are looked at
 PROBES = 50
 NORMS = ("none", "batch")
+DEEP_NAMED = {"budget": "deep_steps", "evaluate_every": "deep_steps"}  # params by their fields
 
 _QUIET = {"kind": "normal", "gain": 0.01, "bias": "zeros"}  # of the output layer
 _TANH = 5 / 3  # the gain of a tanh
@@ -117,12 +118,15 @@ def plan(params: Params, seeds: Sequence[int]) -> tuple[PlannedRun, ...]:
         SpecRefused: `fan_in` of a word list, or `scale: paper` without one.
     """
     _refuse(params)
-    specs = {start: _shallow(params, start) for start in STARTS} | {
+    shallow = {start: _shallow(params, start) for start in STARTS}
+    deep = {
         deep_arm(norm, gain): _deep(params, norm, gain) for gain in params.gains for norm in NORMS
     }
+    parts = ((shallow, _named(params, "hidden")), (deep, _named(params, "width") | DEEP_NAMED))
     return tuple(
-        PlannedRun(arm, seed, spec_of(**fields, seed=seed))
+        PlannedRun(arm, seed, spec_of(**fields, seed=seed), named)
         for seed in seeds
+        for specs, named in parts
         for arm, fields in specs.items()
     )
 
@@ -136,6 +140,13 @@ def _refuse(params: Params) -> None:
     if params.scale == "paper" and params.symbols is None:
         message = "the notebook trains on a word list: upload one and say how many symbols it has"
         raise SpecRefused("symbols", message)
+
+
+def _named(params: Params, units: str) -> dict[str, str]:
+    """Params by the fields that they fill: what the first layers look at, and all others."""
+    if params.symbols is None:
+        return {"network.layers.1": "fan_in", "network": units}
+    return {"network.layers.0": "symbols", "network": units}
 
 
 def _shallow(params: Params, start: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from model.spec.parts import Count, Units
 ARMS = ("before", "after", "none")
 LOOKS = 10  # checkpoints of each run, at which it is looked at
 PROBES = 40
+NAMED = {"network": "units", "optimizer.lr": "rate"}  # params by the fields that they fill
 
 
 class Params(experiment.Params):
@@ -33,7 +34,7 @@ class Params(experiment.Params):
 def plan(params: Params, seeds: Sequence[int]) -> tuple[PlannedRun, ...]:
     """Every arm, seed by seed."""
     return tuple(
-        PlannedRun(arm, seed, spec_of(**_fields(params, arm), seed=seed))
+        PlannedRun(arm, seed, spec_of(**_fields(params, arm), seed=seed), NAMED)
         for seed in seeds
         for arm in ARMS
     )

@@ -12,6 +12,9 @@ from model.spec.parts import Count, Units
 
 NORMS = ("none", "batch")
 
+#: Params by the fields that they fill: the second network's first layers flatten rows and leave
+#: columns out.
+NAMED = {"network.layers.1": "fan_in", "network": "units", "optimizer.lr": "rate"}
 PROBES = 40  # over the whole of training
 
 
@@ -53,7 +56,9 @@ def arm_of(norm: str, fan_in: int | None) -> str:
 def plan(params: Params, seeds: Sequence[int]) -> tuple[PlannedRun, ...]:
     """Both networks without norm and with the post's, seed by seed."""
     return tuple(
-        PlannedRun(arm_of(norm, fan_in), seed, spec_of(**_fields(params, norm, fan_in), seed=seed))
+        PlannedRun(
+            arm_of(norm, fan_in), seed, spec_of(**_fields(params, norm, fan_in), seed=seed), NAMED
+        )
         for seed in seeds
         for fan_in in params.fan_ins
         for norm in NORMS
