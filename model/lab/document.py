@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from model.lab.experiment import Experiment, Params
 from model.lab.report import Report, Section, Table, effect_json, table_json, unique_names
 from model.lab.results import RunResult
@@ -170,8 +172,26 @@ def _left_out(runs: Sequence[TrainedRun]) -> list[str]:
     return [f"{len(lost)} of {len(runs)} runs count for nothing: {'; '.join(told)}."]
 
 
+def _given(params: Params) -> dict[str, Any]:
+    """As few of the params as make them again: one at its default may be filled in otherwise."""
+    given = params.model_dump(mode="json")
+    given |= params.model_dump(mode="json", exclude_defaults=True)  # brief within each, too
+    for name in list(given):
+        rest = {key: value for key, value in given.items() if key != name}
+        if _makes(params, rest):
+            given = rest
+    return given
+
+
+def _makes(params: Params, given: dict[str, Any]) -> bool:
+    try:
+        return type(params).model_validate_json(json.dumps(given)) == params
+    except ValidationError:
+        return False
+
+
 def _repeat(kind: str, params: Params, seeds: Sequence[int]) -> dict[str, Any]:
-    given = params.model_dump(mode="json", exclude_defaults=True)
+    given = _given(params)
     words = ["evalmode", "lab", "run", kind, "--seeds", ",".join(map(str, seeds))]
     for key, value in given.items():
         words += ["--set", f"{key}={json.dumps(value)}"]

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from model.figures.charts import Curve, Curves, Figure
+from model.lab.catalogue import EXPERIMENTS
 from model.lab.document import (
     Environment,
     TrainedRun,
@@ -139,6 +140,25 @@ def test_the_request_and_the_command_ask_for_the_same_again() -> None:
     assert words[:6] == ["evalmode", "lab", "run", "pair", "--seeds", "0,1"]
     given = [word.partition("=") for word in words[7::2]]
     assert {key: json.loads(value) for key, _, value in given} == repeat["body"]["params"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"scale": "paper", "steps": 1_000, "small_rate": 0.001},  # the defaults of another scale
+        {"scale": "paper", "dataset": "my-cifar", "trained_network": {"kind": "vgg", "depth": 13}},
+        {"network": {"kind": "mlp", "hidden": [7]}, "large_rate": 0.3},
+        {},
+    ],
+)
+def test_a_request_that_fills_in_params_is_repeated_in_as_few_words(given: dict[str, Any]) -> None:
+    kind = EXPERIMENTS["larger_rate"]
+    params = kind.params.model_validate_json(json.dumps(given))
+    stored = kind.params.model_validate_json(params.model_dump_json())  # as a worker has them
+    asked = (kind, stored, [0])
+    body = document("exp_1", asked, [run("run_1", "a")], REPORT, ENVIRONMENT)["repeat"]["body"]
+    assert kind.params.model_validate_json(json.dumps(body["params"])) == params
+    assert body["params"] == given
 
 
 def test_a_name_that_is_there_twice_or_is_none_is_refused() -> None:
