@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from api.experiment_request import ExperimentRequest, of_run, wanted
+from api.experiment_request import ExperimentRequest, in_params, of_run, wanted
 from model.data.builtin import build
 from model.errors import SpecRefused
+from model.lab.catalogue import EXPERIMENTS
 from model.plan import Limits, check
 
 LIMITS = Limits(max_parameters=1_000_000, max_memory_bytes=2**34)
@@ -49,3 +50,25 @@ def test_a_refusal_names_the_param_that_the_field_comes_from(
     kind: str, params: dict[str, Any], path: str
 ) -> None:
     assert refused(kind, params) == f"params.{path}"
+
+
+@pytest.mark.parametrize(
+    ("path", "param"),
+    [
+        ("network.hidden.1", "params.hidden.1"),
+        ("network.hidden.7", "params.hidden"),  # there is none
+        ("network", "params.hidden"),
+        ("optimizer.lr", "params.lr"),
+        ("budget.steps", "params.steps"),
+        ("evaluate_every", "params.steps"),
+        ("batch_size", "params.batch_size"),
+        ("tail", "params.batch_size"),
+        ("loss.kind", "params.dataset"),
+        ("split.test", "params.dataset"),
+        ("precision", "params"),
+    ],
+)
+def test_what_most_kinds_call_alike_is_known_of_every_kind(path: str, param: str) -> None:
+    params = EXPERIMENTS["test_time_adaptation"].params()
+    assert in_params(path, params) == param
+    assert in_params(path, params, {path: "severity"}) == "params.severity"
