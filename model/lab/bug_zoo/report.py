@@ -38,6 +38,7 @@ LOST = Declared(
     "above",
     margin=5.0,
 )
+DIVERGED_IS = "looked at as it was last kept"
 CAVEATS = (
     "Faults are planted on a copy of the trained network, by what any loop in plain PyTorch would "
     "do: this service takes a batch that is not finite back out of the statistics, loads strictly, "
@@ -58,7 +59,7 @@ def report(params: Any, results: Results) -> Report:
         summary=_summary(specimens, effect, lost),
         tables=(_table(specimens), *_by_seed(specimens)),
         figures=_figures(specimens),
-        caveats=(*ended_early(results), *CAVEATS, *_few_rows(results)),
+        caveats=(*ended_early(results, DIVERGED_IS), *CAVEATS, *_few_rows(results)),
         others=(lost,),
     )
 

@@ -28,6 +28,10 @@ RECOVERED = Declared(
     2.0,
 )
 
+DIVERGED_IS = (
+    "counted as the largest shift and loss that was seen and as a cosine of -1; under shifted "
+    "inputs left out"
+)
 LEARNED = 0.95  # of the first training loss: what ends above it has hardly learned
 
 
@@ -45,7 +49,7 @@ def report(params: Params, results: Results) -> Report:
         caveats=(
             *_caveats(params, met),
             *_unlearned(params, results),
-            *ended_early(results),
+            *ended_early(results, DIVERGED_IS),
             *factors.caveats(proven),
         ),
         factors=proven,

@@ -12,6 +12,8 @@ from model.lab.report import Report
 from model.lab.results import Results
 from model.lab.verdict import Effect
 
+DIVERGED_IS = "counted as the largest that was seen of everything judged; its end is not looked at"
+
 
 def report(params: Params, results: Results) -> Report:
     """Is the loss smoother along the gradient with batch norm?"""
@@ -33,7 +35,7 @@ def report(params: Params, results: Results) -> Report:
             *_caveats(params, looks),
             *_late(others[-1]),
             *constants.caveat(found),
-            *ended_early(results),
+            *ended_early(results, DIVERGED_IS),
             *factors.caveats(proven),
         ),
         factors=proven,

@@ -13,6 +13,7 @@ from model.lab.santurkar import PUBLISHED_STEPS
 from model.lab.verdict import Effect
 
 REFERENCE = "none"
+DIVERGED_IS = "counted as the largest loss and the largest shift that was seen"
 
 
 def report(params: Params, results: Results) -> Report:
@@ -24,7 +25,7 @@ def report(params: Params, results: Results) -> Report:
         summary=_summary(effect, others),
         tables=losses.tables(params, results),
         figures=figures.draw(params, results),
-        caveats=(*_caveats(params), *ended_early(results), *factors.caveats(proven)),
+        caveats=(*_caveats(params), *ended_early(results, DIVERGED_IS), *factors.caveats(proven)),
         factors=proven,
         others=others,
     )

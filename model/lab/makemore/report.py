@@ -70,6 +70,11 @@ LAG = Declared(
     margin=0.01,
 )
 
+DIVERGED_IS = (
+    "counted after training as the largest loss that was seen; running statistics are told as they "
+    "were last kept"
+)
+
 
 def report(params: Params, results: Results) -> Report:
     """Judge the deep network first, then the five starts and the running statistics."""
@@ -92,7 +97,7 @@ def report(params: Params, results: Results) -> Report:
         caveats=(
             *_caveats(params),
             *_blank(params, results),
-            *ended_early(results),
+            *ended_early(results, DIVERGED_IS),
             *factors.caveats(proven),
         ),
         factors=proven,
@@ -182,7 +187,8 @@ def _lag(losses: Losses) -> Of:
         apart = found[-1].running - found[-1].recomputed if found else float("nan")
         if not isfinite(apart):
             return Outcome(None, f"{run.arm} has no finite loss")
-        return Outcome(apart)
+        note = f"{run.arm} diverged at step {run.step:,}: as it was last kept"
+        return Outcome(apart, note if run.has_diverged else "")
 
     return of
 

@@ -1,6 +1,6 @@
 """The moments that reach the next layer, at the start and at every checkpoint of every run."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from model.errors import DeviationZero
 from model.lab.compare import Of, Outcome
+from model.lab.ends import When
 from model.lab.results import Results, RunResult
 from model.measures.probe import Block
 from model.measures.rows import rows_of
@@ -87,19 +88,16 @@ def moments_reaching(network: nn.Module, blocks: Sequence[Block]) -> tuple[Reach
     return tuple(Reaching(n, found[one.name].mean, found[one.name].variance(0)) for n, one in each)
 
 
-def distance_at(looks: Looks, pick: Callable[[Sequence[Look]], Look]) -> Of:
-    """The distance of one of a run's looks from mean 0 and deviation 1.
-
-    Args:
-        pick: which of them, from those of one run by ascending step.
-    """
+def distance_at(looks: Looks, when: When) -> Of:
+    """The distance from mean 0 and deviation 1 before a run's first step, or when last seen."""
 
     def of(run: RunResult) -> Outcome:
         mine = of_run(looks, run.arm, run.seed)
-        value = pick(mine).distance if mine else float("nan")
+        value = mine[0 if when == "start" else -1].distance if mine else float("nan")
         if not isfinite(value):
             return Outcome(None, f"what reaches the layers of {run.arm} is not finite")
-        note = f"{run.arm} diverged at step {run.step:,}" if run.has_diverged else ""
+        has = run.has_diverged and when == "end"
+        note = f"{run.arm} diverged at step {run.step:,}: as it was last kept" if has else ""
         return Outcome(value, note)
 
     return of

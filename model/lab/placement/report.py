@@ -51,12 +51,17 @@ NEAR = Declared(
     margin=0.0,
 )
 
+DIVERGED_IS = (
+    "counted as an accuracy of 0 and the largest shift that was seen; what reached the next layer "
+    "after training is that of the network as it was last kept"
+)
+
 
 def report(params: Params, results: Results) -> Report:
     """Compare the two places, seed by seed, beside no norm at all."""
     looks = look_at(results)
-    effect = judge(START, paired(results, START, *ARMS[:2], distance_at(looks, lambda of: of[0])))
-    after = judge(END, paired(results, END, *ARMS[:2], distance_at(looks, lambda of: of[-1])))
+    effect = judge(START, paired(results, START, *ARMS[:2], distance_at(looks, "start")))
+    after = judge(END, paired(results, END, *ARMS[:2], distance_at(looks, "end")))
     others = (after, *_accuracies(params, results), _shift(params, results), _near(params, looks))
     proven = proofs(results, "before", ("after", "none"))
     return Report(
@@ -67,7 +72,7 @@ def report(params: Params, results: Results) -> Report:
         caveats=(
             *_caveats(params),
             *_rows(results),
-            *ended_early(results),
+            *ended_early(results, DIVERGED_IS),
             *factors.caveats(proven),
         ),
         factors=proven,

@@ -28,6 +28,7 @@ DEAD_START = Declared(
 )
 DEAD_END = Declared("dead units after training: none - batch", POINTS, "difference", "above", 1.0)
 WITH = {"none": "without norm", "batch": "with batch norm"}
+DIVERGED_IS = "looked at after training as it was last kept"
 NEAR = {"none": 2.0, "batch": 0.2}  # points around the closed form
 
 
@@ -51,7 +52,7 @@ def report(params: Params, results: Results) -> Report:
         caveats=(
             *_caveats(params),
             *_blank(params, results),
-            *ended_early(results),
+            *ended_early(results, DIVERGED_IS),
             *factors.caveats(proven),
         ),
         factors=tuple(proven),

@@ -206,6 +206,17 @@ def test_a_missing_run_leaves_its_specimens_out(made):
     assert any("lagging, seed 0" in text for text in found.caveats)
 
 
+def test_a_sound_run_that_diverged_is_looked_at_as_it_was_last_kept(made):
+    told, results = made
+    runs = tuple(
+        replace(run, outcome="diverged") if (run.arm, run.seed) == ("sound", 0) else run
+        for run in results.runs
+    )
+    found = report(asked(EXPERIMENT, **SMALL), Results(runs))
+    assert found.effect == told.effect
+    assert "Diverged, and looked at as it was last kept: sound, seed 0." in found.caveats
+
+
 def test_every_seed_has_three_runs_of_one_start():
     planned = EXPERIMENT.plan(asked(EXPERIMENT, **SMALL), (3, 7))
     assert [(run.arm, run.seed) for run in planned] == [

@@ -285,4 +285,5 @@ def test_a_diverged_run_has_no_surface_but_a_report(made: tuple[Report, Results]
     report = again(Results(tuple(told)))
     (surface,) = (one for one in report.figures if one.name == "surface")
     assert len(surface.panels) == 2
+    assert any("its end is not looked at: none, seed 0" in one for one in report.caveats)
     assert all(svg(one) for one in report.figures)

@@ -194,6 +194,7 @@ def test_a_diverged_arm_stands_for_the_largest_loss(made: tuple[Report, Results]
     report = again(Results(tuple(runs)))
     first = report.effect.seeds[0]
     assert first.note == "deep_linear, l1, lr 1e-07 diverged at step 11: at least this"
+    assert any("largest loss and the largest shift" in one for one in report.caveats)
     (batch,) = (one for one in results.of(LINEAR.arm("batch")) if one.seed == 0)
     last = batch.last("train_loss")
     assert last is not None

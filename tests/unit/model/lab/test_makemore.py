@@ -320,7 +320,21 @@ def test_diverged_and_failed_runs_do_not_stop_it(found: tuple[Report, Results]) 
     last = effect(report, "held-out loss after training, statistics recomputed")
     assert "diverged at step 4" in last.seeds[0].note
     assert last.value > 0
-    assert "Diverged" in " ".join(report.caveats)
+    told = "Diverged, and counted after training as the largest loss that was seen"
+    assert told in " ".join(report.caveats)
+
+
+def test_the_lag_of_a_diverged_run_is_that_of_what_was_kept(found: tuple[Report, Results]) -> None:
+    told, results = found
+    runs = [
+        replace(run, outcome="diverged", step=4) if run.arm == "batch norm" else run
+        for run in results.runs
+    ]
+    report = EXPERIMENT.report(asked(EXPERIMENT, **SMALL), Results(tuple(runs)))
+    lag = "held-out loss after training: by running statistics"
+    before, after = (effect(one, lag) for one in (told, report))
+    assert after.value == before.value
+    assert after.seeds[0].note == "batch norm diverged at step 4: as it was last kept"
 
 
 def test_of_a_diverged_start_the_loss_is_a_bound_and_of_two_there_is_none(

@@ -184,7 +184,16 @@ def test_a_run_that_diverged_is_the_worst_accuracy(found: tuple[Report, Results]
     accuracy = next(one for one in report.others if "accuracy after" in one.declared.name)
     assert accuracy.value < -50
     assert "after diverged at step 3" in accuracy.seeds[0].note
-    assert "Diverged" in " ".join(report.caveats)
+    assert "Diverged, and counted as an accuracy of 0" in " ".join(report.caveats)
+
+
+def test_before_the_first_step_no_run_has_diverged(found: tuple[Report, Results]) -> None:
+    told, results = found
+    runs = tuple(replace(run, outcome="diverged", step=3) for run in results.runs)
+    report = EXPERIMENT.report(asked(EXPERIMENT, **SMALL), Results(runs))
+    assert report.effect == told.effect
+    after = next(one for one in report.others if "after training" in one.declared.name)
+    assert after.seeds[0].note.count("diverged at step 3: as it was last kept") == 2
 
 
 def test_runs_that_failed_are_left_out(found: tuple[Report, Results]) -> None:

@@ -199,7 +199,9 @@ def test_a_run_that_diverged_is_seen_as_it_was_kept_and_says_so(
     ]
     report = EXPERIMENT.report(asked(EXPERIMENT, **SMALL), Results(tuple(runs)))
     assert "none diverged at step 7" in report.others[0].seeds[0].note
-    assert "Diverged" in " ".join(report.caveats)
+    told = "Diverged, and looked at after training as it was last kept: none, seed 0"
+    assert told in " ".join(report.caveats)
+    assert report.effect == found[0].effect
 
 
 def test_a_network_that_is_not_finite_says_nothing(tmp_path: Path) -> None:
