@@ -101,12 +101,12 @@ def _by_layer(params: Params, results: Results, what: What, norm: str) -> Curves
 
 def _histograms(params: Params, results: Results, what: What) -> Figure | None:
     gains = dict.fromkeys((params.gains[0], params.gains[-1]))
+    shown = [(gain, norm) for gain in gains for norm in NORMS]
+    seed = _one_seed(results, [deep_arm(norm, gain) for gain, norm in shown])
     panels = [
         _ridges(run, what, norm, gain)
-        for gain in gains
-        for norm in NORMS
-        for run in results.of(deep_arm(norm, gain))[:1]
-        if layers_of(run)
+        for gain, norm in shown
+        if (run := results.run(deep_arm(norm, gain), seed)) is not None and layers_of(run)
     ]
     evidence = {
         "outputs": "Without norm a small gain lets the activations shrink from layer to layer and "
@@ -122,10 +122,16 @@ def _histograms(params: Params, results: Results, what: What) -> Figure | None:
         share_x=what == "outputs",
         share_y=False,
         notes=(
-            "one seed; layer 1 lowest"
+            f"seed {seed}; layer 1 lowest"
             + ("" if what == "outputs" else "; every panel has a scale of its own"),
         ),
     )
+
+
+def _one_seed(results: Results, arms: Sequence[str]) -> int:
+    """The first seed that all of these arms have, or that any has."""
+    found = [{run.seed for run in results.of(arm)} for arm in arms]
+    return min(set.intersection(*found) or set.union(*found), default=0)
 
 
 def _ridges(run: RunResult, what: What, norm: str, gain: float) -> Ridges:

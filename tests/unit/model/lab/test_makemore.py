@@ -12,6 +12,7 @@ from model.data.dataset import save
 from model.data.options import ReadOptions
 from model.data.readers import read
 from model.errors import SpecRefused
+from model.figures.charts import Ridges
 from model.figures.draw_chart import svg
 from model.lab.factors import differing
 from model.lab.makemore.arms import STARTS, Params, deep_arm
@@ -298,6 +299,25 @@ def test_every_figure_is_there(found: tuple[Report, Results]) -> None:
         *("map", "depth", "activations", "activation-gradients", "updates", "losses"),
         "calibration",
     ]
+
+
+def test_histograms_beside_each_other_are_of_one_seed(found: tuple[Report, Results]) -> None:
+    """Seed 0 has no run of one arm: seed 1 is the first that all have."""
+    _, results = found
+    missing = (deep_arm("none", 0.5), 0)
+    runs = tuple(
+        replace(run, state="failed", outcome=None) if (run.arm, run.seed) == missing else run
+        for run in results.runs
+    )
+    report = EXPERIMENT.report(asked(EXPERIMENT, **SMALL), Results(runs))
+    figure = next(one for one in report.figures if one.name == "activations")
+    assert figure.notes[0] == "seed 1; layer 1 lowest"
+    for panel, arm in zip(figure.panels[:2], ("none", "batch"), strict=True):
+        assert isinstance(panel, Ridges)
+        run = results.run(deep_arm(arm, 0.5), 1)
+        assert run is not None
+        histogram = run.measured["histograms"][0].data["layers"][0]["outputs"]
+        assert panel.densities[0] == tuple(histogram["density"])
 
 
 def test_the_report_is_the_same_again(found: tuple[Report, Results]) -> None:
