@@ -43,8 +43,8 @@ def chosen(params: LargerRateParams, results: Results, norm: Norm, seed: int) ->
 def ratio(declared: Declared, params: LargerRateParams, results: Results, seed: int) -> OfSeed:
     """The median over mini-batches of the longest step with norm over that without.
 
-    A network without norm of which no step is safe gives no ratio; every other bound counts as
-    a number.
+    A network without norm of which no step is safe gives no ratio. Bounds from one side make the
+    median a bound; from both they leave it open.
     """
     runs = [chosen(params, results, norm, seed) for norm in ("batch", "none")]
     batch, none = runs
@@ -52,8 +52,11 @@ def ratio(declared: Declared, params: LargerRateParams, results: Results, seed: 
         return OfSeed(seed, None, "an arm is missing")
     found = [_at(declared, seed, one, batch, none) for one in params.batches]
     values = [one.value for one in found if one.value is not None]
+    bounds = {one.bound for one in found if one.bound and one.value is not None}
     notes = "; ".join(one.note for one in found if one.note)
-    return OfSeed(seed, median(values) if values else None, notes)
+    if not values or len(bounds) > 1:
+        return OfSeed(seed, None, notes)
+    return OfSeed(seed, median(values), notes, next(iter(bounds), ""))
 
 
 def rows(

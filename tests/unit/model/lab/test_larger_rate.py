@@ -258,6 +258,17 @@ def test_a_seed_is_the_median_over_mini_batches_and_a_lost_network_is_no_ratio(
 
     assert found.value == (wanted if wanted is None else pytest.approx(wanted))
     assert note in found.note
+    assert found.bound == next((b for b in ("at least", "at most") if f"{b} this" in note), "")
+
+
+def test_a_median_of_ratios_that_are_bounds_from_both_sides_is_open(
+    params: Any, results: Results
+) -> None:
+    told = {"deep, none, rate 1e-05": [1e-3, 1e-3], "deep, batch, rate 0.1": ["above", "below"]}
+    found = ratio(LONGEST, params, made(results, told), 0)
+    assert found.value is None
+    assert "at least this" in found.note
+    assert "at most this" in found.note
 
 
 def test_a_reading_of_a_lost_network_is_none() -> None:
