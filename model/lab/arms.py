@@ -54,19 +54,13 @@ def sentence(effect: Effect) -> str:
 def ended_early(
     results: Results, diverged_is: str = "counted as the worst outcome"
 ) -> tuple[str, ...]:
-    """In words, which runs diverged, and which failed or were cancelled and so say nothing.
+    """In words, which runs diverged; those that failed or were cancelled the document lists.
 
     Args:
         diverged_is: what numbers make of a run that diverged.
     """
     diverged = [run for run in results.runs if run.counts and run.has_diverged]
-    missing = [run for run in results.runs if not run.counts]
-    told = []
-    if diverged:
-        told.append(f"Diverged, and {diverged_is}: {_named(diverged)}.")
-    if missing:
-        told.append(f"In no number, for they failed or were cancelled: {_named(missing)}.")
-    return tuple(told)
+    return (f"Diverged, and {diverged_is}: {_named(diverged)}.",) if diverged else ()
 
 
 def _named(runs: Iterable[RunResult]) -> str:

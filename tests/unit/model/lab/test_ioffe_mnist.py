@@ -145,7 +145,6 @@ def test_failed_and_diverged_runs_are_named_and_nothing_is_concluded(tmp_path: P
     assert report.effect.n == 0
     told = " ".join(report.caveats)
     assert "in drift as far as it was seen to go: batch, sigma 0.1, lr 0.5, seed 0." in told
-    assert "failed or were cancelled: none, sigma 0.1, lr 0.5, seed 0." in told
 
 
 def test_no_run_at_all_is_a_report_without_figures() -> None:

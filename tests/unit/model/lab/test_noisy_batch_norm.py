@@ -158,7 +158,6 @@ def test_diverged_and_failed_runs_are_named(trained: tuple[Report, Results]) -> 
     assert [one.note for one in report.effect.seeds] == ["none, lr 0.5 diverged at step 20"] * 2
     told = " ".join(report.caveats)
     assert "none, lr 0.5, seed 0; none, lr 0.5, seed 1." in told
-    assert "failed or were cancelled: batch, lr 0.5, seed 0; batch, lr 0.5, seed 1." in told
 
 
 def test_without_any_run_at_the_first_rate_no_unit_is_drawn(
