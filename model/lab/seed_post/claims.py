@@ -102,7 +102,7 @@ CLAIMS = (
             "of it stays. What fails is that the benefit disappears with the stability.",
             "The control is missing: the same noise without a norm.",
         ),
-        {"lr": [0.5]},
+        {"lr": [0.5], "steps": 1_000},
     ),
     PostClaim(
         "placement",
@@ -135,6 +135,7 @@ CLAIMS = (
             "From good starts the network without norm takes larger safe steps than the one with "
             "norm. What batch norm buys is that the safe step is nearly the same from everywhere.",
         ),
+        {"rates": [0.1, 0.3, 1.0]},
     ),
     PostClaim(
         "learning_rate_range",
