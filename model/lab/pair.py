@@ -189,7 +189,7 @@ EXPERIMENT = Experiment(
     "and Szegedy 2015, https://arxiv.org/abs/1502.03167",
     params=PairParams,
     declared=_declared(PairParams(), "batch"),
-    default_seconds=10,
+    default_seconds=5,
     plan=plan,
     report=report,
 )

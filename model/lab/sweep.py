@@ -318,7 +318,7 @@ EXPERIMENT = Experiment(
     "Bjorck et al. 2018, https://arxiv.org/abs/1806.02375",
     params=SweepParams,
     declared=_declared(SweepParams()),
-    default_seconds=20,
+    default_seconds=6,
     plan=plan,
     report=report,
 )

@@ -153,7 +153,7 @@ EXPERIMENT = Experiment(
     source="Ioffe and Szegedy 2015, section 3, https://arxiv.org/abs/1502.03167",
     params=AffineParams,
     declared=_declared(cells(AffineParams())[0]),
-    default_seconds=50,
+    default_seconds=40,
     plan=plan,
     report=report,
 )

@@ -78,7 +78,7 @@ EXPERIMENT = Experiment(
     "2015, https://arxiv.org/abs/1502.03167",
     params=ZooParams,
     declared=DECLARED,
-    default_seconds=15,
+    default_seconds=8,
     plan=plan,
     report=report,
 )

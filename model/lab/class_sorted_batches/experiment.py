@@ -175,7 +175,7 @@ EXPERIMENT = Experiment(
     "section 6, https://arxiv.org/abs/2105.07576",
     params=SortedParams,
     declared=DECLARED,
-    default_seconds=35,
+    default_seconds=30,
     plan=plan,
     report=report,
 )

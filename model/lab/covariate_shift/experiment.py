@@ -14,7 +14,7 @@ EXPERIMENT = Experiment(
     "et al. 2018, https://arxiv.org/abs/1805.11604, who found that it does not",
     params=Params,
     declared=PRIMARY,
-    default_seconds=70,
+    default_seconds=90,
     plan=plan,
     report=report,
 )

@@ -189,7 +189,7 @@ EXPERIMENT = Experiment(
     source="Wu and Johnson 2021, section 3 and figure 1, https://arxiv.org/abs/2105.07576",
     params=EmaParams,
     declared=_declared(EmaParams().momenta[0]),
-    default_seconds=10,
+    default_seconds=15,
     plan=plan,
     report=report,
 )

@@ -12,7 +12,7 @@ EXPERIMENT = Experiment(
     "https://arxiv.org/abs/1805.11604",
     params=Params,
     declared=SPREAD,
-    default_seconds=75,
+    default_seconds=50,
     plan=plan,
     report=report,
 )

@@ -193,7 +193,7 @@ EXPERIMENT = Experiment(
     source="Ioffe and Szegedy 2015, section 4.1 and figure 1, https://arxiv.org/abs/1502.03167",
     params=IoffeParams,
     declared=_declared(IoffeParams(), IoffeParams().settings[0]),
-    default_seconds=60,
+    default_seconds=55,
     plan=plan,
     report=report,
 )

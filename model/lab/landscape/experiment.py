@@ -13,7 +13,7 @@ EXPERIMENT = Experiment(
     "https://arxiv.org/abs/1712.09913",
     params=Params,
     declared=BAND,
-    default_seconds=25,
+    default_seconds=27,
     plan=plan,
     report=report,
 )

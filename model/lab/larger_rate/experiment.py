@@ -220,7 +220,7 @@ EXPERIMENT = Experiment(
     source="Bjorck et al. 2018, figures 1 to 6 and table 1, https://arxiv.org/abs/1806.02375",
     params=LargerRateParams,
     declared=LONGEST,
-    default_seconds=55,
+    default_seconds=25,
     plan=plan,
     report=report,
 )

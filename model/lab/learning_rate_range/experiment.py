@@ -166,7 +166,7 @@ EXPERIMENT = Experiment(
     "https://arxiv.org/abs/1502.03167",
     params=RangeParams,
     declared=LARGEST,
-    default_seconds=120,
+    default_seconds=65,
     plan=plan,
     report=report,
 )

@@ -13,7 +13,7 @@ EXPERIMENT = Experiment(
     "https://arxiv.org/abs/1805.11604",
     params=Params,
     declared=PRIMARY,
-    default_seconds=240,
+    default_seconds=225,
     plan=plan,
     report=report,
 )

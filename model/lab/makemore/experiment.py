@@ -12,7 +12,7 @@ EXPERIMENT = Experiment(
     "https://github.com/karpathy/nn-zero-to-hero",
     params=Params,
     declared=DEPTH,
-    default_seconds=90,
+    default_seconds=45,
     plan=plan,
     report=report,
 )

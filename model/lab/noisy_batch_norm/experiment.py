@@ -163,7 +163,7 @@ EXPERIMENT = Experiment(
     source="Santurkar et al. 2018, section 2.1 and figure 2, https://arxiv.org/abs/1805.11604",
     params=NoisyParams,
     declared=_declared(NoisyParams(), NoisyParams().lr[0]),
-    default_seconds=100,
+    default_seconds=85,
     plan=plan,
     report=report,
 )

@@ -176,7 +176,7 @@ EXPERIMENT = Experiment(
     "as in Hoffer et al. 2017, https://arxiv.org/abs/1705.08741",
     params=GroupParams,
     declared=_declared(GroupParams(), "running"),
-    default_seconds=15,
+    default_seconds=12,
     plan=plan,
     report=report,
 )

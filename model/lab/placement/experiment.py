@@ -12,7 +12,7 @@ EXPERIMENT = Experiment(
     "2024-04-01); the place is that of Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167",
     params=Params,
     declared=START,
-    default_seconds=40,
+    default_seconds=20,
     plan=plan,
     report=report,
 )

@@ -13,7 +13,7 @@ EXPERIMENT = Experiment(
     "https://github.com/karpathy/nn-zero-to-hero",
     params=Params,
     declared=START,
-    default_seconds=60,
+    default_seconds=28,
     plan=plan,
     report=report,
 )

@@ -203,7 +203,7 @@ EXPERIMENT = Experiment(
     "https://arxiv.org/abs/2006.10963; Li et al. 2016, https://arxiv.org/abs/1603.04779",
     params=AdaptationParams,
     declared=PRIMARY,
-    default_seconds=20,
+    default_seconds=15,
     plan=plan,
     report=report,
 )
