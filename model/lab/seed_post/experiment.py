@@ -184,7 +184,7 @@ EXPERIMENT = Experiment(
     "https://arxiv.org/abs/1805.11604",
     params=PostParams,
     declared=DECLARED,
-    default_seconds=280,
+    default_seconds=260,
     plan=plan,
     report=report,
 )
