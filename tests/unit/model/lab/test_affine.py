@@ -133,7 +133,9 @@ def test_scores_are_of_the_finished_network_on_all_training_rows(
     assert scores.of("accuracy", 0.0)(run).value == pytest.approx(share)
 
 
-def test_diverged_and_failed_runs_are_named(trained: tuple[Report, Results]) -> None:
+def test_a_run_that_diverged_is_named_and_a_failed_one_left_out(
+    trained: tuple[Report, Results],
+) -> None:
     _, results = trained
     ended: dict[str, dict[str, Any]] = {
         "plain, 1 x relu, norm before": {"outcome": "diverged", "step": 7},

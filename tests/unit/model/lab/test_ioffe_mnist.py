@@ -132,7 +132,9 @@ def test_a_start_smaller_than_the_first_is_held_against_guessing(tmp_path: Path)
     assert effect.verdict == "supports"
 
 
-def test_failed_and_diverged_runs_are_named_and_nothing_is_concluded(tmp_path: Path) -> None:
+def test_a_run_that_diverged_is_named_and_of_a_failed_one_nothing_is_concluded(
+    tmp_path: Path,
+) -> None:
     planned = EXPERIMENT.plan(asked(EXPERIMENT, **ONE), (0,))
     none, batch = results_of(planned, tmp_path).runs
     nan = Series((60,), (math.nan,))

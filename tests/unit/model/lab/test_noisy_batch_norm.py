@@ -146,7 +146,9 @@ def test_one_unit_is_seen_at_the_start_and_at_every_checkpoint(
     assert start.sd == pytest.approx(1.0, abs=1e-3)
 
 
-def test_diverged_and_failed_runs_are_named(trained: tuple[Report, Results]) -> None:
+def test_a_run_that_diverged_is_named_and_a_failed_one_left_out(
+    trained: tuple[Report, Results],
+) -> None:
     _, results = trained
     nan = {"test_accuracy": Series((20,), (math.nan,))}
     ended = {

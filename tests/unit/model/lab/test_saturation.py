@@ -180,7 +180,6 @@ def test_runs_that_failed_are_left_out(found: tuple[Report, Results]) -> None:
     ]
     report = EXPERIMENT.report(asked(EXPERIMENT, **SMALL), Results(tuple(lost)))
     assert (report.effect.n, report.effect.verdict) == (1, "inconclusive")
-    assert "failed" in " ".join(report.caveats)
 
 
 def test_without_any_run_there_is_no_verdict() -> None:
