@@ -1,7 +1,8 @@
 """Shows an experiment while its runs train, and what it concludes."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,14 @@ from evalmode.submission import SpecUnreadable
 from evalmode.watching import lines, looks
 
 
-def params_of(settings: Sequence[str]) -> dict[str, Any]:
+def params_of(settings: Sequence[str], defaults: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The params that `--set key=value` says, a dotted key reaching into an object.
 
-    A value is JSON where it can be read as that, else text.
+    A value is JSON where it can be read as that, else text. Another `kind` of an object begins it
+    anew, for the other fields were those of the first.
+
+    Args:
+        defaults: of the params: what a dotted key reaches into where nothing else is set.
 
     Raises:
         SpecUnreadable: no equals sign, or a key that reaches into what is no object.
@@ -27,8 +32,18 @@ def params_of(settings: Sequence[str]) -> dict[str, Any]:
         key, equals, value = text.partition("=")
         if not equals or not key:
             raise SpecUnreadable(f"--set is {text!r}; give key=value")
-        _put(found, key.split("."), _value(value), text)
+        keys = key.split(".")
+        default = (defaults or {}).get(keys[0])
+        if len(keys) > 1 and keys[0] not in found and isinstance(default, dict):
+            found[keys[0]] = deepcopy(default)
+        _put(found, keys, _value(value), text)
     return found
+
+
+def defaults_of(kind: Kind) -> dict[str, Any]:
+    """The defaults of a kind's params, as its JSON Schema has them."""
+    fields = kind.params.get("properties", {})
+    return {name: field["default"] for name, field in fields.items() if "default" in field}
 
 
 def seeds_of(text: str | None) -> list[int] | None:
@@ -128,4 +143,6 @@ def _put(found: dict[str, Any], keys: Sequence[str], value: Any, text: str) -> N
         found = found.setdefault(key, {})
         if not isinstance(found, dict):
             raise SpecUnreadable(f"--set is {text!r}, and {key} is already no object")
+    if last == "kind" and found.get("kind") != value:
+        found.clear()
     found[last] = value

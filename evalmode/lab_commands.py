@@ -8,7 +8,14 @@ import typer
 from rich.console import Console
 
 from evalmode.client import Client, Experiment
-from evalmode.experimenting import follow, kinds_lines, outcome, params_of, seeds_of
+from evalmode.experimenting import (
+    defaults_of,
+    follow,
+    kinds_lines,
+    outcome,
+    params_of,
+    seeds_of,
+)
 from evalmode.plainly import AsJson, Url, connect, plainly
 from evalmode.transport import DEFAULT_URL
 
@@ -82,8 +89,11 @@ def _run(
     url: str,
     as_json: bool,
 ) -> None:
-    params, wanted = params_of(settings or ()), seeds_of(seeds)
+    params_of(settings or ())  # refused before there is a service to ask
+    wanted = seeds_of(seeds)
     with connect(url) as client:
+        known = {one.kind: defaults_of(one) for one in client.experiments.kinds()}
+        params = params_of(settings or (), known.get(kind))
         begun = client.experiments.create(kind, params, wanted)
         ended = follow(begun, Console(stderr=as_json))
         _tell(client, ended, out, as_json)

@@ -48,14 +48,14 @@ def varied(
         SpecRefused: it is no spec; the path is one of `named`, or within `base`.
     """
     whole: Any = {**base, **{field: v for field, v in changes.items() if "." not in field}}
-    spec = _checked(whole, base, changes, named)
+    spec = _checked(whole, changes, named)
     deeper = {field: value for field, value in changes.items() if "." in field}
     if not deeper:
         return spec
     whole = spec.model_dump(mode="json")
     for field, value in deeper.items():
         _set(whole, field, value, named[field])
-    return _checked(whole, base, changes, named)
+    return _checked(whole, changes, named)
 
 
 def text_of(value: Any) -> str:
@@ -71,9 +71,7 @@ def text_of(value: Any) -> str:
     return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
 
 
-def _checked(
-    body: Any, base: Mapping[str, Any], changes: Mapping[str, Any], named: Mapping[str, str]
-) -> RunSpec:
+def _checked(body: Any, changes: Mapping[str, Any], named: Mapping[str, str]) -> RunSpec:
     try:
         return RunSpec.model_validate(body)
     except ValidationError as error:
@@ -82,18 +80,16 @@ def _checked(
     if first["type"].startswith("union_tag"):
         steps.append("kind")
     path = ".".join(steps)
-    raise SpecRefused(_in_params(path, base, changes, named), message_of(first))
+    raise SpecRefused(_in_params(path, changes, named), message_of(first))
 
 
-def _in_params(
-    path: str, base: Mapping[str, Any], changes: Mapping[str, Any], named: Mapping[str, str]
-) -> str:
+def _in_params(path: str, changes: Mapping[str, Any], named: Mapping[str, str]) -> str:
     for field in changes:
         if path == field or path.startswith(f"{field}."):
             return named[field] + path[len(field) :]
         if field.startswith(f"{path}."):
             return named[field]
-    return f"base.{path}" if path.partition(".")[0] in base else "base"
+    return f"base.{path}" if path else "base"
 
 
 def steps_in(body: Any, loc: Sequence[int | str]) -> list[str]:

@@ -114,5 +114,14 @@ def test_an_experiment_that_cannot_work_is_refused_by_its_param(service: Any) ->
     assert "params.arms.none" in refused.stderr
 
 
+def test_a_setting_reaches_into_what_the_kind_has_by_default(service: Any, tmp_path: Path) -> None:
+    words = ["--set", "base.network.hidden=[4]", "--set", "base.budget.epochs=1", "--seeds", "0"]
+    ran = call(service, "lab", "run", "pair", *words, "--json")
+    assert ran.exit_code == 0, ran.output
+    told = json.loads(ran.stdout)
+    assert told["params"]["base"]["dataset"] == "digits"
+    assert told["params"]["base"]["network"] == {"kind": "mlp", "hidden": [4]}
+
+
 def test_what_the_service_can_do_is_printed(service: Any) -> None:
     assert "batch" in json.loads(call(service, "capabilities").stdout)["norms"]

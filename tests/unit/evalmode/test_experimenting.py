@@ -50,6 +50,26 @@ def test_settings_are_json_or_text_and_reach_into_objects() -> None:
     }
 
 
+def test_a_dotted_key_reaches_into_the_default_of_its_param() -> None:
+    network = {"kind": "mlp", "hidden": [100, 100], "activation": "relu"}
+    defaults = {"network": network, "base": {"dataset": "digits", "network": network}}
+    one = experimenting.params_of(["network.hidden=[5]", "base.norm=layer"], defaults)
+    assert one == {
+        "network": network | {"hidden": [5]},
+        "base": {"dataset": "digits", "network": network, "norm": "layer"},
+    }
+    assert experimenting.params_of(["margin=1"], defaults) == {"margin": 1}
+    assert defaults["base"] == {"dataset": "digits", "network": network}
+
+
+def test_another_kind_begins_its_object_anew() -> None:
+    defaults = {"network": {"kind": "mlp", "hidden": [100]}}
+    given = ["network.kind=resnet", "network.depth=8"]
+    assert experimenting.params_of(given, defaults) == {"network": {"kind": "resnet", "depth": 8}}
+    same = ["network.kind=mlp", "network.activation=tanh"]
+    assert experimenting.params_of(same, defaults)["network"]["hidden"] == [100]
+
+
 @pytest.mark.parametrize("settings", [["factor"], ["=1"], ["base=1", "base.norm=2"]])
 def test_a_setting_that_says_nothing_is_refused(settings: list[str]) -> None:
     with pytest.raises(SpecUnreadable, match="--set is"):

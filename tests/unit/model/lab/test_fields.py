@@ -57,7 +57,8 @@ def test_the_base_stays_as_it_is() -> None:
             "base.network.hidden.0",
         ),
         (BASE | {"network": {"hidden": [5]}}, "norm", "batch", "base.network.kind"),
-        ({"network": BASE["network"]}, "norm", "batch", "base"),
+        ({"network": BASE["network"]}, "norm", "batch", "base.dataset"),
+        ({"dataset": "digits"}, "norm", "batch", "base.network"),
     ],
 )
 def test_what_is_no_spec_is_refused_by_where_it_comes_from(
