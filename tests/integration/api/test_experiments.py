@@ -144,7 +144,7 @@ def test_a_request_that_is_not_valid_is_refused_by_its_field(
 @pytest.mark.parametrize(
     ("params", "path"),
     [
-        ({"base": {"dataset": "digits"}}, "params.base"),
+        ({"base": {"dataset": "digits"}}, "params.base.network"),
         ({"base": BASE | {"network": {"kind": "nothing"}}}, "params.base.network.kind"),
         (
             {"base": BASE | {"network": {"kind": "mlp", "hidden": [0]}}},
